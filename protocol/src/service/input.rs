@@ -1,0 +1,137 @@
+//! Everything that can happen to a node.
+
+use super::{Command, CommandId, output::*};
+use crate::{
+    id::{BlobHash, NodeId},
+    piece_set::PieceSet,
+    sign::Envelope,
+    wire,
+};
+
+/// One thing that happened. The machine takes it together with the time at which it did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The user asks something.
+    Command(CommandId, Command),
+    /// A control-plane connection to a peer exists (the first one; further ones are not told).
+    PeerConnected {
+        /// Who.
+        peer: NodeId,
+        /// The remote address as multiaddr text.
+        address: String,
+    },
+    /// The last control-plane connection to a peer is gone.
+    PeerDisconnected {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A peer asks; answer with [`Output::Respond`].
+    Request {
+        /// Who asks.
+        peer: NodeId,
+        /// Names the question.
+        request: InboundId,
+        /// The question.
+        message: wire::Request,
+    },
+    /// A peer answered [`Output::SendRequest`].
+    Response {
+        /// Which question.
+        request: RequestId,
+        /// The answer or why there is none.
+        result: Result<wire::Response, RequestError>,
+    },
+    /// An announcement arrived by gossip; judge it with [`Output::JudgeGossip`].
+    Gossip {
+        /// Who forwarded it.
+        peer: NodeId,
+        /// Names the message.
+        message: GossipId,
+        /// Its content; undecodable ones never get here.
+        announcement: wire::Announcement,
+    },
+    /// One answer to [`Output::FindRecord`]; there may be many, the best one counts.
+    RecordFound {
+        /// Which query.
+        request: RequestId,
+        /// The decoded record.
+        record: Box<crate::accept::RepositoryRecord>,
+    },
+    /// Providers found by [`Output::FindProviders`]; may come in several parts.
+    ProvidersFound {
+        /// Which query.
+        request: RequestId,
+        /// Who.
+        peers: Vec<NodeId>,
+    },
+    /// A DHT query (find, put or provide) has ended, well or not.
+    QueryFinished {
+        /// Which query.
+        request: RequestId,
+    },
+    /// The registry's answer to [`Output::Commit`].
+    Committed {
+        /// Which batch.
+        request: RequestId,
+        /// Whether it is durable. After an error nothing of the batch is.
+        result: Result<(), StorageError>,
+    },
+    /// The registry's or blob store's answer to [`Output::ReadObject`].
+    ObjectRead {
+        /// Which.
+        request: RequestId,
+        /// Domain prefix and body, if it is stored.
+        preimage: Option<Vec<u8>>,
+    },
+    /// The registry's answer to [`Output::ReadHead`].
+    HeadRead {
+        /// Which.
+        request: RequestId,
+        /// The head, if it is stored.
+        head: Option<Envelope>,
+    },
+    /// The blob store's answer to [`Output::InspectBlobs`].
+    BlobsInspected {
+        /// Which.
+        request: RequestId,
+        /// What is here of each blob, in the order asked.
+        have: Vec<PieceSet>,
+    },
+    /// A peer's availability of a blob, whole, first or changed ([`Output::Observe`]).
+    Availability {
+        /// Who.
+        peer: NodeId,
+        /// Of which blob.
+        blob: BlobHash,
+        /// The pieces that peer has.
+        have: PieceSet,
+    },
+    /// An observation ended: the peer is gone or refuses.
+    AvailabilityLost {
+        /// Who.
+        peer: NodeId,
+        /// Of which blob.
+        blob: BlobHash,
+    },
+    /// Verified bytes of a running [`Output::FetchPieces`] have been written.
+    PiecesProgress {
+        /// Which request.
+        request: RequestId,
+        /// Bytes since the last report.
+        bytes: u64,
+    },
+    /// A [`Output::FetchPieces`] ended.
+    PiecesFetched {
+        /// Which request.
+        request: RequestId,
+        /// Whether all of its pieces are now here.
+        result: Result<(), TransferError>,
+    },
+    /// The node key's owner signed what [`Output::SignFreshness`] asked for.
+    FreshnessSigned {
+        /// Which.
+        request: RequestId,
+        /// The statement; `None` if this node does not hold the key.
+        freshness: Option<Envelope>,
+    },
+}
