@@ -71,6 +71,17 @@ pub enum Event {
         /// The revision.
         revision: RevisionId,
     },
+    /// A mirror did not fetch a revision because it does not fit its quota.
+    QuotaExceeded {
+        /// The repository.
+        repository: RepositoryId,
+        /// The revision.
+        revision: RevisionId,
+        /// Its size in bytes.
+        bytes: u64,
+        /// The quota in bytes.
+        bytes_max: u64,
+    },
     /// A peer sent bytes that do not verify; it is not asked again.
     PeerCorrupt {
         /// Who.

@@ -20,6 +20,15 @@ pub enum Input {
         /// The remote address as multiaddr text.
         address: String,
     },
+    /// Addresses at which a connected peer says it can be dialled (libp2p identify). They are what the peer
+    /// book remembers and peer exchange hands on, because the remote address of an inbound connection is not
+    /// one to dial.
+    PeerAddresses {
+        /// Who.
+        peer: NodeId,
+        /// Multiaddr texts; only the first [`crate::limits::ADDRESSES_PER_PEER_MAX`] count.
+        addresses: Vec<String>,
+    },
     /// The last control-plane connection to a peer is gone.
     PeerDisconnected {
         /// Who.

@@ -210,6 +210,12 @@ pub enum Output {
         /// All protected blobs, sorted.
         blobs: Vec<BlobHash>,
     },
+    /// Replaces the set of blobs that the data plane may serve to peers (those of seeded revisions, complete
+    /// or not). Everything else is refused, whoever asks. Sent whenever it changes.
+    Offer {
+        /// All offered blobs, sorted.
+        blobs: Vec<BlobHash>,
+    },
     /// Watches which pieces of a blob a peer has: [`super::Input::Availability`]… until
     /// [`super::Input::AvailabilityLost`] or [`Output::Unobserve`].
     Observe {
