@@ -1,1 +1,3 @@
 //! weft-node
+
+pub mod api;
