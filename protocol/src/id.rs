@@ -158,7 +158,10 @@ impl FromStr for RepositoryName {
     type Err = ParseIdError;
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        let starts = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let starts = text
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric());
         if starts && text.len() <= limits::REPOSITORY_NAME_LEN_MAX && text.bytes().all(valid) {
             Ok(Self(text.to_owned()))
         } else {
@@ -180,7 +183,12 @@ impl PartialOrd for RepositoryName {
 }
 impl Ord for RepositoryName {
     fn cmp(&self, other: &Self) -> Ordering {
-        let fold = |name: &Self| name.0.bytes().map(|b| b.to_ascii_lowercase()).collect::<Vec<_>>();
+        let fold = |name: &Self| {
+            name.0
+                .bytes()
+                .map(|b| b.to_ascii_lowercase())
+                .collect::<Vec<_>>()
+        };
         fold(self).cmp(&fold(other))
     }
 }
@@ -216,6 +224,29 @@ impl<'b, C> Decode<'b, C> for RepositoryName {
     }
 }
 
+/// Encodes a name folded; for `#[cbor(with = "folded_name")]` in everything that is signed. A decoder that
+/// re-encodes therefore refuses any other case.
+pub(crate) mod folded_name {
+    use minicbor::{Decode, Decoder, Encoder};
+
+    use super::RepositoryName;
+
+    pub(crate) fn encode<C, W: minicbor::encode::Write>(
+        value: &RepositoryName,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.str(&value.folded())?.ok()
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        ctx: &mut C,
+    ) -> Result<RepositoryName, minicbor::decode::Error> {
+        RepositoryName::decode(d, ctx)
+    }
+}
+
 /// A repository: one name under one publisher.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(array)]
@@ -244,5 +275,68 @@ impl FromStr for RepositoryId {
             publisher: publisher.parse()?,
             name: name.parse()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_round_trip_through_text() {
+        let bytes: [u8; 32] = std::array::from_fn(|i| u8::try_from(i * 7).unwrap_or(0));
+        let object = ObjectId::new(bytes);
+        assert_eq!(object.to_string().len(), 64);
+        assert_eq!(object.to_string().parse(), Ok(object));
+        let publisher = PublisherId::new(bytes);
+        assert_eq!(publisher.to_string().len(), 52);
+        assert_eq!(publisher.to_string().parse(), Ok(publisher));
+    }
+
+    #[test]
+    fn only_canonical_text_is_an_id() {
+        let text = PublisherId::new([0; 32]).to_string();
+        let upper = text.to_uppercase();
+        assert!(matches!(
+            upper.parse::<PublisherId>(),
+            Err(ParseIdError::Character(_))
+        ));
+        // 52 characters carry 260 bits; the last four must be zero.
+        let loose = format!("{}b", &text[..51]);
+        assert!(matches!(
+            loose.parse::<PublisherId>(),
+            Err(ParseIdError::Character(_))
+        ));
+        assert_eq!(
+            "abc".parse::<ObjectId>(),
+            Err(ParseIdError::Length {
+                expected: 64,
+                got: 3
+            })
+        );
+        assert!("ä".repeat(64).parse::<ObjectId>().is_err());
+        assert!("A".repeat(64).parse::<ObjectId>().is_err());
+    }
+
+    #[test]
+    fn names_compare_folded_and_keep_their_case() {
+        let name = |text: &str| text.parse::<RepositoryName>().expect("a valid name");
+        assert_eq!(name("Tiny-3M"), name("tiny-3m"));
+        assert_eq!(name("Tiny-3M").to_string(), "Tiny-3M");
+        for text in ["", "-a", ".a", "a/b", "a b", "ä", &"x".repeat(65)] {
+            assert!(text.parse::<RepositoryName>().is_err(), "{text}");
+        }
+        assert!("x".repeat(64).parse::<RepositoryName>().is_ok());
+    }
+
+    #[test]
+    fn repository_ids_round_trip_through_text() {
+        let text = format!("{}/Tiny", PublisherId::new([3; 32]));
+        let id: RepositoryId = text.parse().expect("a valid repository");
+        assert_eq!(id.to_string(), text);
+        assert!(matches!(
+            "tiny".parse::<RepositoryId>(),
+            Err(ParseIdError::Separator(_))
+        ));
     }
 }

@@ -13,6 +13,16 @@ pub const SIGNATURES_MAX: usize = 9;
 pub const IDENTITY_EVENT_LEN_MAX: usize = 4 * 1024;
 /// Events of one identity; a yearly rotation reaches it in a millennium.
 pub const IDENTITY_EVENTS_MAX: usize = 1_024;
+/// Keys of one role: as many as may sign.
+pub const KEYS_PER_ROLE_MAX: usize = SIGNATURES_MAX;
+/// Nodes that serve inference in a publisher's name.
+pub const SERVING_KEYS_MAX: usize = 32;
+/// Aliases an identity claims.
+pub const ALIASES_MAX: usize = 16;
+/// Bytes of an alias: a DNS name and its scheme.
+pub const ALIAS_LEN_MAX: usize = 263;
+/// Keys revoked by one event: all keys of all roles of a normal identity.
+pub const REVOCATIONS_MAX: usize = 32;
 /// A manifest is read whole into memory.
 pub const MANIFEST_LEN_MAX: usize = 16 * 1024 * 1024;
 /// Files of one revision.
@@ -23,8 +33,37 @@ pub const PATH_LEN_MAX: usize = 1_024;
 pub const PATH_COMPONENT_LEN_MAX: usize = 255;
 /// Components of a path.
 pub const PATH_DEPTH_MAX: usize = 32;
+/// Sum of a revision's file sizes: what a JSON number still holds exactly, 8 PiB.
+pub const REVISION_SIZE_MAX: u64 = 1 << 53;
+/// Larger files carry no git hash: hub clients expect one only of files that are not in large-file storage,
+/// and hubs put files from 10 MiB on there.
+pub const GIT_SHA1_SIZE_MAX: u64 = 10 * 1024 * 1024;
+/// Parents of a revision; an octopus merge of eight is already rare.
+pub const PARENTS_MAX: usize = 8;
+/// Bytes of a revision's message.
+pub const MESSAGE_LEN_MAX: usize = 4 * 1024;
+/// Tags, and languages, of a card; multilingual models name some 200 languages.
+pub const TAGS_MAX: usize = 512;
+/// Bytes of one text of a card.
+pub const CARD_TEXT_LEN_MAX: usize = 256;
+/// Base models of a card; merges of a dozen exist.
+pub const BASE_MODELS_MAX: usize = 32;
+/// Tensors in an index; the largest mixture-of-experts models have some 90,000.
+pub const TENSORS_MAX: usize = 131_072;
+/// Dimensions of a tensor; formats in use stop at eight.
+pub const TENSOR_DIMENSIONS_MAX: usize = 8;
+/// Bytes of a tensor's name.
+pub const TENSOR_NAME_LEN_MAX: usize = 512;
+/// Bytes of a tensor's element type.
+pub const TENSOR_DTYPE_LEN_MAX: usize = 32;
 /// A references object: some thousand tags.
 pub const REFS_LEN_MAX: usize = 64 * 1024;
+/// Entries of one list of a references object: no more fit its length.
+pub const REFS_MAX: usize = 2_048;
+/// Bytes of a branch or tag name.
+pub const REF_NAME_LEN_MAX: usize = 128;
+/// Bytes of the reason for a withdrawal: one sentence.
+pub const WITHDRAWAL_REASON_LEN_MAX: usize = 200;
 /// Heads of one repository: one a minute for more than a month, 2 MiB of ids.
 pub const HEADS_MAX: u64 = 65_536;
 /// Ids in one answer to a log request: 128 KiB.
@@ -33,6 +72,16 @@ pub const LOG_IDS_PER_RESPONSE_MAX: usize = 4_096;
 pub const NAMES_PER_RESPONSE_MAX: usize = 1_000;
 /// Peers in one answer to a peers request.
 pub const PEERS_PER_RESPONSE_MAX: usize = 50;
+/// Bytes of one address: a multiaddr through a relay has some 200.
+pub const ADDRESS_LEN_MAX: usize = 256;
+/// Bytes of a software name.
+pub const AGENT_LEN_MAX: usize = 64;
+/// Hashes of a Merkle proof: logs stop at 2^16 leaves, a consistency proof has at most twice the depth.
+pub const PROOF_LEN_MAX: usize = 40;
+/// A request is a few ids; the longest is an introduction with its addresses.
+pub const REQUEST_LEN_MAX: usize = 8 * 1024;
+/// A response carries one object of [`MANIFEST_LEN_MAX`], its domain prefix and its own framing.
+pub const RESPONSE_LEN_MAX: usize = MANIFEST_LEN_MAX + 64;
 /// Addresses kept for one peer.
 pub const ADDRESSES_PER_PEER_MAX: usize = 16;
 /// A Kademlia message is at most 16 KiB; the rest is its own framing and closer peers.

@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::Add, time::Duration};
 
+use minicbor::{Decode, Encode};
+
 /// Milliseconds on a monotonic clock that starts anywhere. Used for deadlines and rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(pub u64);
@@ -24,8 +26,9 @@ impl Add<Duration> for Instant {
 }
 
 /// Seconds since the Unix epoch. Used for everything that is signed or stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Timestamp(pub u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Timestamp(#[n(0)] pub u64);
 
 impl Timestamp {
     /// This moment moved forward by `duration` (whole seconds).

@@ -4,12 +4,58 @@
 //! request-response protocol `/weft/registry/1`, announcements over gossipsub, records over Kademlia.
 //! Model bytes never travel here; they move on the data plane.
 
+use minicbor::{Decode, Encode};
+
 use crate::{
     accept::{EquivocationProof, RepositoryRecord},
+    codec::{self, DecodeError},
     id::{NodeId, ObjectId, PublisherId, RepositoryId, RepositoryName, RevisionId},
+    limits,
     log::InclusionProof,
     sign::Envelope,
 };
+
+mod encoding;
+#[cfg(test)]
+mod tests;
+
+/// Something that travels or is stored as one CBOR item, with its longest form.
+pub trait Message: Sized + Encode<()> + for<'b> Decode<'b, ()> {
+    /// The longest encoding in bytes.
+    const LEN_MAX: usize;
+}
+
+impl Message for Request {
+    const LEN_MAX: usize = limits::REQUEST_LEN_MAX;
+}
+impl Message for Response {
+    const LEN_MAX: usize = limits::RESPONSE_LEN_MAX;
+}
+impl Message for Announcement {
+    const LEN_MAX: usize = limits::GOSSIP_LEN_MAX;
+}
+impl Message for RepositoryRecord {
+    const LEN_MAX: usize = limits::RECORD_LEN_MAX;
+}
+impl Message for EquivocationProof {
+    const LEN_MAX: usize = limits::GOSSIP_LEN_MAX;
+}
+impl Message for Envelope {
+    const LEN_MAX: usize = limits::IDENTITY_EVENT_LEN_MAX + limits::HEAD_LEN_MAX;
+}
+
+/// Encodes a message. That it fits [`Message::LEN_MAX`] is the sender's business; a receiver refuses it otherwise.
+pub fn encode<T: Message>(message: &T) -> Vec<u8> {
+    codec::encode(message)
+}
+
+/// Decodes a message strictly: within its length, its list bounds and its one canonical form.
+///
+/// # Errors
+/// Says which of these is broken.
+pub fn decode<T: Message>(bytes: &[u8]) -> Result<T, DecodeError> {
+    codec::decode(bytes, T::LEN_MAX)
+}
 
 /// A question to another node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,15 +147,23 @@ pub enum Response {
 }
 
 /// Shows that `head` is part of the log that `tip` commits to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct RevisionProof {
     /// The publisher's identity log.
+    #[cbor(
+        n(0),
+        decode_with = "codec::bounded::<{ limits::IDENTITY_EVENTS_MAX }, _, _>"
+    )]
     pub identity: Vec<Envelope>,
     /// The head that named the revision.
+    #[n(1)]
     pub head: Envelope,
     /// A newer head, absent if `head` is the tip itself.
+    #[n(2)]
     pub tip: Option<Envelope>,
     /// Inclusion of `head` in the log of `tip`, present exactly when `tip` is.
+    #[n(3)]
     pub inclusion: Option<InclusionProof>,
 }
 
