@@ -1,0 +1,304 @@
+//! How values are written: one deterministic CBOR array per record, read back with an exact length.
+//!
+//! Single byte strings (leaves, objects, proofs, settings) are stored as they are, without CBOR.
+
+use minicbor::{
+    Decoder, Encoder, data::Type, decode::Error as ReadError, encode::Error as WriteError,
+};
+use weft_protocol::{
+    id::{ObjectId, PublisherId, RepositoryId, RepositoryName},
+    op::{MirrorRecord, MirrorScope, PeerRecord, Pin, RevisionRecord, RevisionState},
+    sign::{Envelope, Signature},
+    time::Timestamp,
+};
+
+use crate::{
+    error::Error,
+    local::{DhtProvider, DhtRecord},
+    schema::Family,
+};
+
+type Sink<'a> = Encoder<&'a mut Vec<u8>>;
+type Written = Result<(), WriteError<std::convert::Infallible>>;
+
+/// Something stored under a key.
+pub trait Record: Sized {
+    /// Appends the record.
+    ///
+    /// # Errors
+    /// Never: a vector takes everything.
+    fn write(&self, e: &mut Sink<'_>) -> Written;
+
+    /// Reads what [`Record::write`] wrote.
+    ///
+    /// # Errors
+    /// Anything else.
+    fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError>;
+}
+
+/// The bytes of a record.
+///
+/// # Panics
+/// Never: a vector takes everything.
+pub fn encode(record: &impl Record) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    record
+        .write(&mut Encoder::new(&mut bytes))
+        .expect("a vector takes everything");
+    bytes
+}
+
+/// The record in bytes that came from `family`.
+///
+/// # Errors
+/// [`Error::Corrupt`] if they hold anything but one record.
+pub fn decode<R: Record>(family: Family, bytes: &[u8]) -> Result<R, Error> {
+    let mut d = Decoder::new(bytes);
+    match R::read(&mut d) {
+        Ok(record) if d.position() == bytes.len() => Ok(record),
+        Ok(_) => Err(corrupt(family, "bytes after a record")),
+        Err(error) => Err(corrupt(family, &error.to_string())),
+    }
+}
+
+/// Bytes of a fixed length that came from `family`.
+///
+/// # Errors
+/// [`Error::Corrupt`] if there are more or fewer.
+pub fn fixed<const N: usize>(family: Family, bytes: &[u8]) -> Result<[u8; N], Error> {
+    bytes
+        .try_into()
+        .map_err(|_| corrupt(family, &format!("{} bytes instead of {N}", bytes.len())))
+}
+
+/// The error for a value of `family` that cannot be.
+pub fn corrupt(family: Family, what: &str) -> Error {
+    Error::Corrupt {
+        what: format!("table `{}`: {what}", family.name()),
+    }
+}
+
+/// A repository's line in [`Family::Repositories`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryRecord {
+    /// Name in the case its publisher wrote it.
+    pub name: RepositoryName,
+    /// Index and id of the tip; absent while only other facts of the repository are known.
+    pub tip: Option<(u64, ObjectId)>,
+    /// Number of leaves stored, from index 0 without gap.
+    pub leaves: u64,
+}
+
+impl Record for RepositoryRecord {
+    fn write(&self, e: &mut Sink<'_>) -> Written {
+        e.array(3)?.encode(&self.name)?;
+        match self.tip {
+            Some((index, id)) => e.array(2)?.u64(index)?.encode(id)?,
+            None => e.null()?,
+        };
+        e.u64(self.leaves)?.ok()
+    }
+    fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError> {
+        array(d, 3)?;
+        let name = d.decode()?;
+        let tip = optional(d, |d| {
+            array(d, 2)?;
+            Ok((d.u64()?, d.decode()?))
+        })?;
+        let leaves = d.u64()?;
+        Ok(Self { name, tip, leaves })
+    }
+}
+
+impl Record for Envelope {
+    fn write(&self, e: &mut Sink<'_>) -> Written {
+        e.array(2)?.bytes(&self.body)?;
+        e.array(self.signatures.len() as u64)?;
+        for (index, signature) in &self.signatures {
+            e.array(2)?.u16(*index)?.bytes(&signature.0)?;
+        }
+        Ok(())
+    }
+    fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError> {
+        array(d, 2)?;
+        let body = d.bytes()?.to_vec();
+        let signatures = list(d, |d| {
+            array(d, 2)?;
+            let index = d.u16()?;
+            let signature = d
+                .bytes()?
+                .try_into()
+                .map_err(|_| ReadError::message("expected a signature of 64 bytes"))?;
+            Ok((index, Signature(signature)))
+        })?;
+        Ok(Self { body, signatures })
+    }
+}
+
+/// An identity log.
+impl Record for Vec<Envelope> {
+    fn write(&self, e: &mut Sink<'_>) -> Written {
+        e.array(self.len() as u64)?;
+        self.iter().try_for_each(|envelope| envelope.write(e))
+    }
+    fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError> {
+        list(d, Envelope::read)
+    }
+}
+
+impl Record for RevisionRecord {
+    fn write(&self, e: &mut Sink<'_>) -> Written {
+        let state = match self.state {
+            RevisionState::Wanted => 0,
+            RevisionState::Complete => 1,
+        };
+        let pin = match self.pin {
+            Pin::None => 0,
+            Pin::Mirror => 1,
+            Pin::User => 2,
+        };
+        e.array(7)?
+            .encode(&self.repository)?
+            .encode(self.revision)?;
+        e.u8(state)?.u8(pin)?.bool(self.seed)?;
+        e.u64(self.bytes_total)?.u64(self.used.0)?.ok()
+    }
+    fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError> {
+        array(d, 7)?;
+        Ok(Self {
+            repository: d.decode()?,
+            revision: d.decode()?,
+            state: match d.u8()? {
+                0 => RevisionState::Wanted,
+                1 => RevisionState::Complete,
+                _ => return Err(ReadError::message("unknown revision state")),
+            },
+            pin: match d.u8()? {
+                0 => Pin::None,
+                1 => Pin::Mirror,
+                2 => Pin::User,
+                _ => return Err(ReadError::message("unknown pin")),
+            },
+            seed: d.bool()?,
+            bytes_total: d.u64()?,
+            used: Timestamp(d.u64()?),
+        })
+    }
+}
+
+impl Record for MirrorRecord {
+    fn write(&self, e: &mut Sink<'_>) -> Written {
+        e.array(3)?.array(2)?;
+        match &self.scope {
+            MirrorScope::Publisher(publisher) => e.u8(0)?.encode(publisher)?,
+            MirrorScope::Repository(repository) => e.u8(1)?.encode(repository)?,
+        };
+        match self.bytes_max {
+            Some(bytes) => e.u64(bytes)?,
+            None => e.null()?,
+        };
+        e.u64(self.created.0)?.ok()
+    }
+    fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError> {
+        array(d, 3)?;
+        array(d, 2)?;
+        Ok(Self {
+            scope: match d.u8()? {
+                0 => MirrorScope::Publisher(d.decode::<PublisherId>()?),
+                1 => MirrorScope::Repository(d.decode::<RepositoryId>()?),
+                _ => return Err(ReadError::message("unknown mirror scope")),
+            },
+            bytes_max: optional(d, |d| d.u64())?,
+            created: Timestamp(d.u64()?),
+        })
+    }
+}
+
+impl Record for PeerRecord {
+    fn write(&self, e: &mut Sink<'_>) -> Written {
+        e.array(3)?.encode(self.peer)?;
+        e.array(self.addresses.len() as u64)?;
+        for address in &self.addresses {
+            e.str(address)?;
+        }
+        e.u64(self.seen.0)?.ok()
+    }
+    fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError> {
+        array(d, 3)?;
+        Ok(Self {
+            peer: d.decode()?,
+            addresses: list(d, |d| d.str().map(str::to_owned))?,
+            seen: Timestamp(d.u64()?),
+        })
+    }
+}
+
+impl Record for DhtRecord {
+    fn write(&self, e: &mut Sink<'_>) -> Written {
+        e.array(4)?.bytes(&self.key)?.bytes(&self.value)?;
+        match &self.publisher {
+            Some(publisher) => e.bytes(publisher)?,
+            None => e.null()?,
+        };
+        e.u64(self.expires.0)?.ok()
+    }
+    fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError> {
+        array(d, 4)?;
+        Ok(Self {
+            key: d.bytes()?.to_vec(),
+            value: d.bytes()?.to_vec(),
+            publisher: optional(d, |d| d.bytes().map(<[u8]>::to_vec))?,
+            expires: Timestamp(d.u64()?),
+        })
+    }
+}
+
+impl Record for DhtProvider {
+    fn write(&self, e: &mut Sink<'_>) -> Written {
+        e.array(4)?.bytes(&self.key)?.bytes(&self.provider)?;
+        e.array(self.addresses.len() as u64)?;
+        for address in &self.addresses {
+            e.bytes(address)?;
+        }
+        e.u64(self.expires.0)?.ok()
+    }
+    fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError> {
+        array(d, 4)?;
+        Ok(Self {
+            key: d.bytes()?.to_vec(),
+            provider: d.bytes()?.to_vec(),
+            addresses: list(d, |d| d.bytes().map(<[u8]>::to_vec))?,
+            expires: Timestamp(d.u64()?),
+        })
+    }
+}
+
+fn array(d: &mut Decoder<'_>, length: u64) -> Result<(), ReadError> {
+    match d.array()? {
+        Some(found) if found == length => Ok(()),
+        _ => Err(ReadError::message("wrong number of fields")),
+    }
+}
+
+fn list<T>(
+    d: &mut Decoder<'_>,
+    mut item: impl FnMut(&mut Decoder<'_>) -> Result<T, ReadError>,
+) -> Result<Vec<T>, ReadError> {
+    let length = d
+        .array()?
+        .ok_or_else(|| ReadError::message("a list without length"))?;
+    // Not reserved up front: a damaged length must not allocate.
+    (0..length).map(|_| item(d)).collect()
+}
+
+fn optional<T>(
+    d: &mut Decoder<'_>,
+    value: impl FnOnce(&mut Decoder<'_>) -> Result<T, ReadError>,
+) -> Result<Option<T>, ReadError> {
+    if d.datatype()? == Type::Null {
+        d.null()?;
+        Ok(None)
+    } else {
+        value(d).map(Some)
+    }
+}
