@@ -1,4 +1,5 @@
-//! Acceptance: the one place that decides whether a head is believed. Pure; every branch tested.
+//! Acceptance: the one place that decides whether a head is believed. Pure; every branch is
+//! tested in `tests/suite/acceptance.rs`.
 //!
 //! # Which keys count
 //! A head names the identity event whose release keys sign it. A signature counts if its key is a
@@ -31,8 +32,6 @@ use crate::{
 
 mod equivocation;
 mod revision;
-#[cfg(test)]
-mod tests;
 mod verify;
 
 pub use equivocation::{EquivocationProof, EquivocationSubject};
