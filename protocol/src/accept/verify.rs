@@ -62,14 +62,14 @@ pub(super) fn signatures(
     let counts = |key: &PublicKey| tip.release_keys.contains(key) && !log.is_revoked(key);
     envelope
         .verify_counting::<Head>(network, &named.release_keys, usize::from(threshold), counts)
-        .map_err(|error| match error {
-            EnvelopeError::TooFew { got, .. }
-                if got < envelope.signatures.len()
-                    && envelope.signatures.len() >= usize::from(named.release_threshold) =>
-            {
+        .map_err(|error| {
+            let enough = envelope.signatures.len() >= usize::from(named.release_threshold);
+            let dropped = matches!(error, EnvelopeError::TooFew { got, .. } if got < envelope.signatures.len());
+            if enough && dropped {
                 Rejection::SupersededKeys
+            } else {
+                Rejection::Signature(error)
             }
-            error => Rejection::Signature(error),
         })
 }
 

@@ -2,7 +2,10 @@ use super::*;
 use crate::id::{NodeId, ObjectId};
 
 fn hello(addresses: usize, address: &str, agent: &str) -> Hello {
-    Hello { data_addresses: vec![address.to_owned(); addresses], agent: agent.to_owned() }
+    Hello {
+        data_addresses: vec![address.to_owned(); addresses],
+        agent: agent.to_owned(),
+    }
 }
 
 fn refused<T: Message>(message: &T) -> bool {
@@ -11,8 +14,16 @@ fn refused<T: Message>(message: &T) -> bool {
 
 #[test]
 fn hello_is_bounded() {
-    assert!(!refused(&Request::Hello(hello(16, "127.0.0.1:4778", "weft/0.1"))));
-    assert!(refused(&Request::Hello(hello(17, "127.0.0.1:4778", "weft/0.1"))));
+    assert!(!refused(&Request::Hello(hello(
+        16,
+        "127.0.0.1:4778",
+        "weft/0.1"
+    ))));
+    assert!(refused(&Request::Hello(hello(
+        17,
+        "127.0.0.1:4778",
+        "weft/0.1"
+    ))));
     assert!(refused(&Request::Hello(hello(1, &"x".repeat(257), ""))));
     assert!(refused(&Request::Hello(hello(0, "", &"a".repeat(65)))));
     assert!(refused(&Request::Hello(hello(0, "", "a\u{1b}[2J"))));
@@ -20,15 +31,24 @@ fn hello_is_bounded() {
 
 #[test]
 fn lists_are_bounded() {
-    let ids = |count| Response::Log { ids: vec![ObjectId::new([1; 32]); count] };
+    let ids = |count| Response::Log {
+        ids: vec![ObjectId::new([1; 32]); count],
+    };
     assert!(!refused(&ids(limits::LOG_IDS_PER_RESPONSE_MAX)));
     assert!(refused(&ids(limits::LOG_IDS_PER_RESPONSE_MAX + 1)));
     let name: RepositoryName = "a".parse().expect("valid");
-    let names = |count| Response::Publisher { names: vec![name.clone(); count] };
+    let names = |count| Response::Publisher {
+        names: vec![name.clone(); count],
+    };
     assert!(!refused(&names(limits::NAMES_PER_RESPONSE_MAX)));
     assert!(refused(&names(limits::NAMES_PER_RESPONSE_MAX + 1)));
-    let peer = PeerAddresses { peer: NodeId::new([1; 32]), addresses: vec![] };
-    let peers = |count| Response::Peers { peers: vec![peer.clone(); count] };
+    let peer = PeerAddresses {
+        peer: NodeId::new([1; 32]),
+        addresses: vec![],
+    };
+    let peers = |count| Response::Peers {
+        peers: vec![peer.clone(); count],
+    };
     assert!(!refused(&peers(limits::PEERS_PER_RESPONSE_MAX)));
     assert!(refused(&peers(limits::PEERS_PER_RESPONSE_MAX + 1)));
 }
@@ -48,14 +68,26 @@ fn absent_options_are_left_out() {
         publisher: PublisherId::new([1; 32]),
         name: "a".parse().expect("valid"),
     };
-    let with = encode(&Request::Repository { repository: repository.clone(), have: Some(0) });
-    let without = encode(&Request::Repository { repository, have: None });
+    let with = encode(&Request::Repository {
+        repository: repository.clone(),
+        have: Some(0),
+    });
+    let without = encode(&Request::Repository {
+        repository,
+        have: None,
+    });
     assert_eq!(with.len(), without.len() + 1);
 }
 
 #[test]
 fn unknown_tags_and_counts_are_refused() {
-    for bytes in [&[0x81, 0x09][..], &[0x80], &[0x82, 0x07, 0x00], &[0x81, 0x00], &[0x07]] {
+    for bytes in [
+        &[0x81, 0x09][..],
+        &[0x80],
+        &[0x82, 0x07, 0x00],
+        &[0x81, 0x00],
+        &[0x07],
+    ] {
         assert!(decode::<Response>(bytes).is_err(), "{bytes:02x?}");
         assert!(decode::<Request>(bytes).is_err(), "{bytes:02x?}");
         assert!(decode::<Announcement>(bytes).is_err(), "{bytes:02x?}");

@@ -11,8 +11,8 @@ use weft_protocol::{
 };
 
 use crate::fixture::{
-    DAY, FRESHNESS, NET, NOW, Publisher, RELEASE, RELEASE_NEW, Repository, earlier, id, key,
-    later, sign,
+    DAY, FRESHNESS, NET, NOW, Publisher, RELEASE, RELEASE_NEW, Repository, earlier, id, key, later,
+    sign,
 };
 
 /// Judges with nothing known.
@@ -32,7 +32,12 @@ fn follow_with(
     change: impl for<'a> FnOnce(Known<'a>) -> Known<'a>,
 ) -> Verdict {
     let (identity, head) = (repository.publisher.log(), repository.accepted(index));
-    let known = Known { identity: Some(&identity), head: Some(&head), leaves: None, frozen: false };
+    let known = Known {
+        identity: Some(&identity),
+        head: Some(&head),
+        leaves: None,
+        frozen: false,
+    };
     judge(NET, NOW, &repository.id(), change(known), record)
 }
 
@@ -88,7 +93,13 @@ fn next_head_is_accepted_by_a_holder_of_all_leaves() {
         leaves: Some(leaves),
         frozen: false,
     };
-    let verdict = judge(NET, NOW, &repository.id(), known, &repository.record(3, None));
+    let verdict = judge(
+        NET,
+        NOW,
+        &repository.id(),
+        known,
+        &repository.record(3, None),
+    );
     assert_eq!(accepted_index(&verdict), Some(3));
 }
 
@@ -98,7 +109,10 @@ fn newer_head_without_a_usable_extension_needs_one() {
     let bare = repository.record(4, None);
     assert_eq!(follow(&repository, 1, &bare), Verdict::NeedsExtension);
     let from_elsewhere = repository.record(4, Some(2));
-    assert_eq!(follow(&repository, 1, &from_elsewhere), Verdict::NeedsExtension);
+    assert_eq!(
+        follow(&repository, 1, &from_elsewhere),
+        Verdict::NeedsExtension
+    );
     let next = repository.record(4, None);
     assert_eq!(follow(&repository, 3, &next), Verdict::NeedsExtension);
 }
@@ -112,9 +126,15 @@ fn head_of_a_rewritten_log_is_refused() {
     fork.publish(79, RELEASE);
     let refused = |record| rejection(follow(&repository, 1, record));
     let with_extension = fork.record(3, Some(1));
-    assert_eq!(refused(&with_extension), Rejection::NotAnExtension { index: 3 });
+    assert_eq!(
+        refused(&with_extension),
+        Rejection::NotAnExtension { index: 3 }
+    );
     // The next head names the one before it, so no proof is needed to see the fork.
-    assert_eq!(refused(&fork.record(2, None)), Rejection::NotAnExtension { index: 2 });
+    assert_eq!(
+        refused(&fork.record(2, None)),
+        Rejection::NotAnExtension { index: 2 }
+    );
 }
 
 #[test]
@@ -131,32 +151,54 @@ fn next_head_with_a_wrong_log_root_is_refused_by_a_holder_of_leaves() {
         leaves: Some(&known_leaves),
         frozen: false,
     };
-    let verdict = judge(NET, NOW, &repository.id(), known, &repository.record(3, None));
+    let verdict = judge(
+        NET,
+        NOW,
+        &repository.id(),
+        known,
+        &repository.record(3, None),
+    );
     assert_eq!(rejection(verdict), Rejection::NotAnExtension { index: 3 });
 }
 
 #[test]
 fn lower_index_is_older_and_changes_nothing() {
     let repository = Repository::of_length(3);
-    assert_eq!(follow(&repository, 2, &repository.record(1, None)), Verdict::Older);
+    assert_eq!(
+        follow(&repository, 2, &repository.record(1, None)),
+        Verdict::Older
+    );
 }
 
 #[test]
 fn same_head_is_the_same_even_if_it_expired_since() {
     let repository = Repository::of_length(1);
     let (identity, head) = (repository.publisher.log(), repository.accepted(0));
-    let known = Known { identity: Some(&identity), head: Some(&head), ..Known::default() };
-    let same = Verdict::Same { freshness: None, identity: None };
+    let known = Known {
+        identity: Some(&identity),
+        head: Some(&head),
+        ..Known::default()
+    };
+    let same = Verdict::Same {
+        freshness: None,
+        identity: None,
+    };
     let record = repository.record(0, None);
     assert_eq!(judge(NET, NOW, &repository.id(), known, &record), same);
-    assert_eq!(judge(NET, later(400 * DAY), &repository.id(), known, &record), same);
+    assert_eq!(
+        judge(NET, later(400 * DAY), &repository.id(), known, &record),
+        same
+    );
 }
 
 #[test]
 fn same_head_brings_only_news() {
     let repository = Repository::of_length(1);
     let statement = |issued| {
-        let freshness = Freshness { issued: earlier(issued), ..repository.freshness(0) };
+        let freshness = Freshness {
+            issued: earlier(issued),
+            ..repository.freshness(0)
+        };
         sign(&freshness, &[(0, FRESHNESS)])
     };
     let with = |issued| RepositoryRecord {
@@ -165,9 +207,16 @@ fn same_head_brings_only_news() {
     };
     let identity = repository.publisher.log();
     let (_, _, head) = with(100).verify(NET, NOW).expect("valid");
-    let known = Known { identity: Some(&identity), head: Some(&head), ..Known::default() };
+    let known = Known {
+        identity: Some(&identity),
+        head: Some(&head),
+        ..Known::default()
+    };
     let brought = |issued| match judge(NET, NOW, &repository.id(), known, &with(issued)) {
-        Verdict::Same { freshness, identity: None } => freshness.map(|(f, _)| f.issued),
+        Verdict::Same {
+            freshness,
+            identity: None,
+        } => freshness.map(|(f, _)| f.issued),
         other => panic!("{other:?}"),
     };
     assert_eq!(brought(50), Some(earlier(50)));
@@ -179,9 +228,14 @@ fn same_head_brings_only_news() {
 fn same_head_can_bring_a_longer_identity() {
     let repository = Repository::of_length(1);
     let mut rotated = repository.clone();
-    rotated.publisher.rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
+    rotated
+        .publisher
+        .rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
     match follow(&repository, 0, &rotated.record(0, None)) {
-        Verdict::Same { freshness: None, identity: Some(log) } => assert_eq!(log.len(), 2),
+        Verdict::Same {
+            freshness: None,
+            identity: Some(log),
+        } => assert_eq!(log.len(), 2),
         other => panic!("{other:?}"),
     }
 }
@@ -206,9 +260,15 @@ fn thief_of_replaced_keys_cannot_frame_the_publisher() {
     let repository = Repository::of_length(1);
     let stolen = sign(&Repository::of_length(0).next_head(66), &[(0, RELEASE)]);
     let mut rotated = repository.clone();
-    rotated.publisher.rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
+    rotated
+        .publisher
+        .rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
     let (identity, ours) = (rotated.publisher.log(), repository.accepted(0));
-    let known = Known { identity: Some(&identity), head: Some(&ours), ..Known::default() };
+    let known = Known {
+        identity: Some(&identity),
+        head: Some(&ours),
+        ..Known::default()
+    };
     // With or without the rotation in the thief's record: the judge knows of it.
     for record in [rotated.wrap(stolen.clone()), repository.wrap(stolen)] {
         let verdict = judge(NET, NOW, &repository.id(), known, &record);
@@ -220,7 +280,9 @@ fn thief_of_replaced_keys_cannot_frame_the_publisher() {
 fn index_taken_under_older_keys_is_not_taken_again() {
     let repository = Repository::of_length(1);
     let mut rotated = Repository::new(repository.publisher.clone());
-    rotated.publisher.rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
+    rotated
+        .publisher
+        .rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
     rotated.publish(66, RELEASE_NEW);
     let verdict = follow(&repository, 0, &rotated.record(0, None));
     assert_eq!(rejection(verdict), Rejection::IndexTaken { index: 0 });
@@ -231,8 +293,10 @@ fn frozen_repository_accepts_nothing() {
     let repository = Repository::of_length(2);
     for index in [0, 1] {
         let record = repository.record(index, Some(0));
-        let verdict =
-            follow_with(&repository, 0, &record, |known| Known { frozen: true, ..known });
+        let verdict = follow_with(&repository, 0, &record, |known| Known {
+            frozen: true,
+            ..known
+        });
         assert_eq!(rejection(verdict), Rejection::Frozen);
     }
 }
@@ -244,11 +308,17 @@ fn broken_identity_log_is_refused() {
     let repository = Repository::of_length(1);
     let mut record = repository.record(0, None);
     record.identity.clear();
-    assert_eq!(rejection(fresh(&repository, &record)), Rejection::Identity(IdentityError::Empty));
+    assert_eq!(
+        rejection(fresh(&repository, &record)),
+        Rejection::Identity(IdentityError::Empty)
+    );
     let mut record = repository.record(0, None);
     record.identity[0].signatures[0].1 = Signature([0; 64]);
     let refused = rejection(fresh(&repository, &record));
-    assert!(matches!(refused, Rejection::Identity(IdentityError::Signature { index: 0, .. })));
+    assert!(matches!(
+        refused,
+        Rejection::Identity(IdentityError::Signature { index: 0, .. })
+    ));
     // A judge who holds the right one does not wave a broken one through.
     let refused = rejection(follow(&repository, 0, &record));
     assert!(matches!(refused, Rejection::Identity(_)));
@@ -275,7 +345,13 @@ fn forked_identity_is_an_equivocation() {
 fn another_publisher_or_name_is_refused() {
     let repository = Repository::of_length(1);
     let stranger = Repository::new(Publisher::with(|event| event.created = earlier(3)));
-    let verdict = judge(NET, NOW, &stranger.id(), Known::default(), &repository.record(0, None));
+    let verdict = judge(
+        NET,
+        NOW,
+        &stranger.id(),
+        Known::default(),
+        &repository.record(0, None),
+    );
     assert_eq!(
         rejection(verdict),
         Rejection::WrongPublisher {
@@ -285,16 +361,28 @@ fn another_publisher_or_name_is_refused() {
     );
     let mut expected = repository.id();
     expected.name = "other".parse().expect("valid");
-    let verdict = judge(NET, NOW, &expected, Known::default(), &repository.record(0, None));
+    let verdict = judge(
+        NET,
+        NOW,
+        &expected,
+        Known::default(),
+        &repository.record(0, None),
+    );
     assert_eq!(
         rejection(verdict),
-        Rejection::WrongRepository { expected, got: repository.id() }
+        Rejection::WrongRepository {
+            expected,
+            got: repository.id()
+        }
     );
     // A head of a stranger inside the right publisher's record.
     let mut mixed = stranger.clone();
     mixed.publish(1, RELEASE);
     let verdict = fresh(&repository, &repository.wrap(mixed.heads[0].clone()));
-    assert!(matches!(rejection(verdict), Rejection::WrongRepository { .. }));
+    assert!(matches!(
+        rejection(verdict),
+        Rejection::WrongRepository { .. }
+    ));
 }
 
 #[test]
@@ -302,7 +390,13 @@ fn name_is_compared_folded() {
     let repository = Repository::of_length(1);
     let mut expected = repository.id();
     expected.name = "TINY".parse().expect("valid");
-    let verdict = judge(NET, NOW, &expected, Known::default(), &repository.record(0, None));
+    let verdict = judge(
+        NET,
+        NOW,
+        &expected,
+        Known::default(),
+        &repository.record(0, None),
+    );
     assert_eq!(accepted_index(&verdict), Some(0));
 }
 
@@ -317,14 +411,23 @@ fn long_or_malformed_head_is_refused() {
     let mut broken = repository.heads[0].clone();
     broken.body.push(0);
     let verdict = fresh(&repository, &repository.wrap(broken));
-    assert_eq!(rejection(verdict), Rejection::Head(DecodeError::Trailing(1)));
+    assert_eq!(
+        rejection(verdict),
+        Rejection::Head(DecodeError::Trailing(1))
+    );
 }
 
 #[test]
 fn identity_event_that_is_not_in_the_log_is_refused() {
     let unknown = |change: fn(&mut Head)| rejection(judge_changed(change, &[(0, RELEASE)]));
-    assert_eq!(unknown(|head| head.identity_index = 1), Rejection::UnknownEvent { index: 1 });
-    assert_eq!(unknown(|head| head.identity = id(9)), Rejection::UnknownEvent { index: 0 });
+    assert_eq!(
+        unknown(|head| head.identity_index = 1),
+        Rejection::UnknownEvent { index: 1 }
+    );
+    assert_eq!(
+        unknown(|head| head.identity = id(9)),
+        Rejection::UnknownEvent { index: 0 }
+    );
     assert_eq!(
         unknown(|head| head.identity_index = u64::MAX),
         Rejection::UnknownEvent { index: u64::MAX }
@@ -340,7 +443,10 @@ fn wrong_network_is_refused() {
         &[(0, &crate::fixture::secret(RELEASE))],
     );
     let verdict = fresh(&repository, &repository.wrap(foreign));
-    assert_eq!(rejection(verdict), Rejection::Signature(EnvelopeError::WrongSignature(0)));
+    assert_eq!(
+        rejection(verdict),
+        Rejection::Signature(EnvelopeError::WrongSignature(0))
+    );
     let verdict = judge(
         NetworkId::MAIN,
         NOW,
@@ -375,14 +481,26 @@ fn too_few_signatures_are_refused() {
     let mut repository = Repository::new(publisher);
     let head = repository.next_head(1);
     repository.push(sign(&head, &[(0, RELEASE)]));
-    let few = Rejection::Signature(EnvelopeError::TooFew { got: 1, threshold: 2 });
-    assert_eq!(rejection(fresh(&repository, &repository.record(0, None))), few);
+    let few = Rejection::Signature(EnvelopeError::TooFew {
+        got: 1,
+        threshold: 2,
+    });
+    assert_eq!(
+        rejection(fresh(&repository, &repository.record(0, None))),
+        few
+    );
     repository.heads[0].add_signature::<Head>(NET, 1, &crate::fixture::secret(RELEASE_NEW));
     let verdict = fresh(&repository, &repository.record(0, None));
     assert_eq!(accepted_index(&verdict), Some(0));
-    let unsigned = Envelope { signatures: vec![], ..repository.heads[0].clone() };
+    let unsigned = Envelope {
+        signatures: vec![],
+        ..repository.heads[0].clone()
+    };
     let verdict = fresh(&repository, &repository.wrap(unsigned));
-    assert!(matches!(rejection(verdict), Rejection::Signature(EnvelopeError::TooFew { .. })));
+    assert!(matches!(
+        rejection(verdict),
+        Rejection::Signature(EnvelopeError::TooFew { .. })
+    ));
 }
 
 #[test]
@@ -390,14 +508,29 @@ fn replaced_release_key_cannot_publish_where_the_rotation_is_known() {
     let mut repository = Repository::of_length(1);
     repository.publish(66, RELEASE);
     let mut rotated = repository.clone();
-    rotated.publisher.rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
+    rotated
+        .publisher
+        .rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
     // The record itself brings the rotation.
     let record = rotated.record(1, Some(0));
-    assert_eq!(rejection(fresh(&rotated, &record)), Rejection::SupersededKeys);
+    assert_eq!(
+        rejection(fresh(&rotated, &record)),
+        Rejection::SupersededKeys
+    );
     // The record hides the rotation, but the judge knows of it.
     let (identity, ours) = (rotated.publisher.log(), repository.accepted(0));
-    let known = Known { identity: Some(&identity), head: Some(&ours), ..Known::default() };
-    let verdict = judge(NET, NOW, &repository.id(), known, &repository.record(1, Some(0)));
+    let known = Known {
+        identity: Some(&identity),
+        head: Some(&ours),
+        ..Known::default()
+    };
+    let verdict = judge(
+        NET,
+        NOW,
+        &repository.id(),
+        known,
+        &repository.record(1, Some(0)),
+    );
     assert_eq!(rejection(verdict), Rejection::SupersededKeys);
 }
 
@@ -442,7 +575,9 @@ fn revoked_key_never_counts() {
 #[test]
 fn rotation_that_keeps_the_release_keys_disturbs_nothing() {
     let mut repository = Repository::of_length(2);
-    repository.publisher.rotate(|event| event.aliases = vec!["dns:example.org".to_owned()]);
+    repository
+        .publisher
+        .rotate(|event| event.aliases = vec!["dns:example.org".to_owned()]);
     let verdict = fresh(&repository, &repository.record(1, None));
     assert_eq!(accepted_index(&verdict), Some(1));
 }
@@ -455,7 +590,13 @@ fn stricter_threshold_of_the_newest_event_applies_to_older_heads() {
         event.release_threshold = 2;
     });
     let refused = rejection(fresh(&repository, &repository.record(0, None)));
-    assert_eq!(refused, Rejection::Signature(EnvelopeError::TooFew { got: 1, threshold: 2 }));
+    assert_eq!(
+        refused,
+        Rejection::Signature(EnvelopeError::TooFew {
+            got: 1,
+            threshold: 2
+        })
+    );
 }
 
 #[test]
@@ -473,11 +614,12 @@ fn shorter_log_of_the_record_is_replaced_by_ours() {
 
 #[test]
 fn head_from_the_future_is_refused_beyond_clock_skew() {
-    let issued = |seconds| {
-        judge_changed(|head| head.issued = later(seconds), &[(0, RELEASE)])
-    };
+    let issued = |seconds| judge_changed(|head| head.issued = later(seconds), &[(0, RELEASE)]);
     assert_eq!(accepted_index(&issued(600)), Some(1));
-    assert_eq!(rejection(issued(601)), Rejection::FromFuture { issued: later(601) });
+    assert_eq!(
+        rejection(issued(601)),
+        Rejection::FromFuture { issued: later(601) }
+    );
 }
 
 #[test]
@@ -490,7 +632,10 @@ fn expired_head_is_refused() {
 #[test]
 fn head_that_lives_too_long_is_refused() {
     let verdict = judge_changed(|head| head.expires = later(400 * DAY), &[(0, RELEASE)]);
-    assert!(matches!(rejection(verdict), Rejection::Head(DecodeError::Invalid(_))));
+    assert!(matches!(
+        rejection(verdict),
+        Rejection::Head(DecodeError::Invalid(_))
+    ));
 }
 
 // Freshness.
@@ -500,7 +645,10 @@ fn with_freshness(change: impl FnOnce(&mut Freshness), signer: u8) -> Verdict {
     let mut freshness = repository.freshness(0);
     change(&mut freshness);
     let freshness = Some(sign(&freshness, &[(0, signer)]));
-    let record = RepositoryRecord { freshness, ..repository.record(0, None) };
+    let record = RepositoryRecord {
+        freshness,
+        ..repository.record(0, None)
+    };
     fresh(&repository, &record)
 }
 
@@ -514,14 +662,23 @@ fn kept_freshness(verdict: Verdict) -> bool {
 #[test]
 fn valid_freshness_is_kept_and_a_lapsed_one_dropped() {
     assert!(kept_freshness(with_freshness(|_| {}, FRESHNESS)));
-    assert!(!kept_freshness(with_freshness(|f| f.expires = NOW, FRESHNESS)));
+    assert!(!kept_freshness(with_freshness(
+        |f| f.expires = NOW,
+        FRESHNESS
+    )));
 }
 
 #[test]
 fn wrong_freshness_refuses_the_record() {
     let refused = |change: fn(&mut Freshness), signer| rejection(with_freshness(change, signer));
-    assert_eq!(refused(|f| f.head = id(1), FRESHNESS), Rejection::FreshnessTarget);
-    assert_eq!(refused(|f| f.index = 5, FRESHNESS), Rejection::FreshnessTarget);
+    assert_eq!(
+        refused(|f| f.head = id(1), FRESHNESS),
+        Rejection::FreshnessTarget
+    );
+    assert_eq!(
+        refused(|f| f.index = 5, FRESHNESS),
+        Rejection::FreshnessTarget
+    );
     assert_eq!(refused(|_| {}, RELEASE), Rejection::FreshnessSignature);
     assert_eq!(
         refused(|f| f.issued = later(700), FRESHNESS),
@@ -537,11 +694,19 @@ fn wrong_freshness_refuses_the_record() {
 fn freshness_by_a_key_replaced_since_is_dropped_not_punished() {
     let mut repository = Repository::of_length(1);
     let freshness = Some(sign(&repository.freshness(0), &[(0, FRESHNESS)]));
-    repository.publisher.rotate(|event| event.freshness_key = Some(key(120)));
-    let record = RepositoryRecord { freshness, ..repository.record(0, None) };
+    repository
+        .publisher
+        .rotate(|event| event.freshness_key = Some(key(120)));
+    let record = RepositoryRecord {
+        freshness,
+        ..repository.record(0, None)
+    };
     assert!(!kept_freshness(fresh(&repository, &record)));
     let renewed = Some(sign(&repository.freshness(0), &[(0, 120)]));
-    let record = RepositoryRecord { freshness: renewed, ..record };
+    let record = RepositoryRecord {
+        freshness: renewed,
+        ..record
+    };
     assert!(kept_freshness(fresh(&repository, &record)));
 }
 
@@ -550,8 +715,14 @@ fn freshness_of_an_identity_without_a_freshness_key_is_refused() {
     let mut repository = Repository::new(Publisher::with(|event| event.freshness_key = None));
     repository.publish(1, RELEASE);
     let freshness = Some(sign(&repository.freshness(0), &[(0, FRESHNESS)]));
-    let record = RepositoryRecord { freshness, ..repository.record(0, None) };
-    assert_eq!(rejection(fresh(&repository, &record)), Rejection::FreshnessSignature);
+    let record = RepositoryRecord {
+        freshness,
+        ..repository.record(0, None)
+    };
+    assert_eq!(
+        rejection(fresh(&repository, &record)),
+        Rejection::FreshnessSignature
+    );
 }
 
 // The record on its own.
@@ -565,7 +736,10 @@ fn record_verifies_on_its_own_without_its_extension() {
     }
     let (about, log, head) = record.verify(NET, NOW).expect("valid");
     assert_eq!(about, repository.id());
-    assert_eq!(log, IdentityLog::verify(NET, &repository.publisher.events).expect("valid"));
+    assert_eq!(
+        log,
+        IdentityLog::verify(NET, &repository.publisher.events).expect("valid")
+    );
     assert_eq!(head.id, repository.ids[2]);
     assert_eq!(log::root(&repository.ids[..2]), head.head.log_root);
 }
@@ -574,8 +748,14 @@ fn record_verifies_on_its_own_without_its_extension() {
 fn record_of_another_publisher_than_its_head_says_does_not_verify() {
     let repository = Repository::of_length(1);
     let stranger = Publisher::with(|event| event.created = earlier(3));
-    let record = RepositoryRecord { identity: stranger.events, ..repository.record(0, None) };
-    assert!(matches!(record.verify(NET, NOW), Err(Rejection::WrongPublisher { .. })));
+    let record = RepositoryRecord {
+        identity: stranger.events,
+        ..repository.record(0, None)
+    };
+    assert!(matches!(
+        record.verify(NET, NOW),
+        Err(Rejection::WrongPublisher { .. })
+    ));
 }
 
 #[test]

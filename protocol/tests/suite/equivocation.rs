@@ -16,14 +16,26 @@ fn two_heads() -> (Repository, Envelope, Envelope) {
     let repository = Repository::of_length(1);
     let one = sign(&repository.next_head(10), &[(0, RELEASE)]);
     let two = sign(&repository.next_head(20), &[(0, RELEASE)]);
-    if one.id::<Head>() < two.id::<Head>() { (repository, one, two) } else { (repository, two, one) }
+    if one.id::<Head>() < two.id::<Head>() {
+        (repository, one, two)
+    } else {
+        (repository, two, one)
+    }
 }
 
 fn proof() -> (Repository, EquivocationProof) {
     let (repository, first, second) = two_heads();
     let identity = repository.publisher.events.clone();
     let subject = EquivocationSubject::Head;
-    (repository, EquivocationProof { identity, subject, first, second })
+    (
+        repository,
+        EquivocationProof {
+            identity,
+            subject,
+            first,
+            second,
+        },
+    )
 }
 
 #[test]
@@ -33,15 +45,21 @@ fn two_heads_at_one_index_prove_an_equivocation_in_one_order_only() {
         proof.verify(NET),
         Ok((repository.publisher.id(), Some((repository.id(), 1))))
     );
-    let swapped =
-        EquivocationProof { first: proof.second.clone(), second: proof.first.clone(), ..proof };
+    let swapped = EquivocationProof {
+        first: proof.second.clone(),
+        second: proof.first.clone(),
+        ..proof
+    };
     assert_eq!(swapped.verify(NET), Err(Rejection::NoContradiction));
 }
 
 #[test]
 fn one_head_twice_or_two_indices_prove_nothing() {
     let (_, proof) = proof();
-    let twice = EquivocationProof { second: proof.first.clone(), ..proof.clone() };
+    let twice = EquivocationProof {
+        second: proof.first.clone(),
+        ..proof.clone()
+    };
     assert_eq!(twice.verify(NET), Err(Rejection::NoContradiction));
     let long = Repository::of_length(2);
     let apart = EquivocationProof {
@@ -58,7 +76,10 @@ fn heads_of_two_repositories_prove_nothing() {
     let mut other = repository.next_head(30);
     other.name = "other".parse().expect("valid");
     proof.second = sign(&other, &[(0, RELEASE)]);
-    assert!(matches!(proof.verify(NET), Err(Rejection::WrongRepository { .. })));
+    assert!(matches!(
+        proof.verify(NET),
+        Err(Rejection::WrongRepository { .. })
+    ));
 }
 
 #[test]
@@ -66,9 +87,15 @@ fn forged_side_proves_nothing() {
     let (repository, mut proof) = proof();
     proof.second = sign(&repository.next_head(30), &[(0, RELEASE_NEW)]);
     let verdict = proof.verify(NET);
-    assert!(matches!(verdict, Err(Rejection::Signature(_) | Rejection::NoContradiction)));
+    assert!(matches!(
+        verdict,
+        Err(Rejection::Signature(_) | Rejection::NoContradiction)
+    ));
     proof.identity = Publisher::with(|event| event.created = earlier(1)).events;
-    assert!(matches!(proof.verify(NET), Err(Rejection::WrongPublisher { .. })));
+    assert!(matches!(
+        proof.verify(NET),
+        Err(Rejection::WrongPublisher { .. })
+    ));
 }
 
 #[test]
@@ -76,7 +103,11 @@ fn proof_by_replaced_keys_convinces_only_who_does_not_know_the_rotation() {
     let (repository, proof) = proof();
     let mut rotated = repository.publisher.clone();
     rotated.rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
-    assert!(proof.verify_with(NET, Some(&repository.publisher.log())).is_ok());
+    assert!(
+        proof
+            .verify_with(NET, Some(&repository.publisher.log()))
+            .is_ok()
+    );
     assert_eq!(
         proof.verify_with(NET, Some(&rotated.log())),
         Err(Rejection::SupersededKeys)
@@ -92,13 +123,25 @@ fn two_events_at_one_position_prove_a_fork() {
     let proof = EquivocationProof::of_identities(&one.log(), &two.log()).expect("they fork");
     assert_eq!(proof.verify(NET), Ok((base.id(), None)));
     assert!(proof.first.id::<IdentityEvent>() < proof.second.id::<IdentityEvent>());
-    assert_eq!(EquivocationProof::of_identities(&one.log(), &base.log()), None);
+    assert_eq!(
+        EquivocationProof::of_identities(&one.log(), &base.log()),
+        None
+    );
     let stranger = Publisher::with(|event| event.created = earlier(1));
-    assert_eq!(EquivocationProof::of_identities(&one.log(), &stranger.log()), None);
+    assert_eq!(
+        EquivocationProof::of_identities(&one.log(), &stranger.log()),
+        None
+    );
 
-    let twice = EquivocationProof { second: proof.first.clone(), ..proof.clone() };
+    let twice = EquivocationProof {
+        second: proof.first.clone(),
+        ..proof.clone()
+    };
     assert_eq!(twice.verify(NET), Err(Rejection::NoContradiction));
-    let elsewhere = EquivocationProof { identity: one.events, ..proof };
+    let elsewhere = EquivocationProof {
+        identity: one.events,
+        ..proof
+    };
     assert_eq!(
         elsewhere.verify(NET),
         Err(Rejection::Identity(IdentityError::Chain { index: 2 }))
@@ -117,13 +160,22 @@ fn revision_proof(repository: &Repository, index: usize, tip: usize) -> Revision
 #[test]
 fn old_revision_is_proven_by_inclusion_even_after_a_rotation() {
     let mut repository = Repository::of_length(3);
-    repository.publisher.rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
+    repository
+        .publisher
+        .rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
     repository.publish(3, RELEASE_NEW);
     let proof = revision_proof(&repository, 1, 3);
     let (log, head) = proof.verify(NET, &repository.id(), &id(1)).expect("valid");
     assert_eq!((log.len(), head.index), (2, 1));
-    assert_eq!(proof.verify(NET, &repository.id(), &id(2)), Err(Rejection::NotIncluded));
-    let stale = RevisionProof { tip: None, inclusion: None, ..proof };
+    assert_eq!(
+        proof.verify(NET, &repository.id(), &id(2)),
+        Err(Rejection::NotIncluded)
+    );
+    let stale = RevisionProof {
+        tip: None,
+        inclusion: None,
+        ..proof
+    };
     assert_eq!(
         stale.verify(NET, &repository.id(), &id(1)),
         Err(Rejection::SupersededKeys)
@@ -133,7 +185,11 @@ fn old_revision_is_proven_by_inclusion_even_after_a_rotation() {
 #[test]
 fn tip_proves_its_own_revision() {
     let repository = Repository::of_length(2);
-    let proof = RevisionProof { tip: None, inclusion: None, ..revision_proof(&repository, 0, 1) };
+    let proof = RevisionProof {
+        tip: None,
+        inclusion: None,
+        ..revision_proof(&repository, 0, 1)
+    };
     let (_, head) = proof.verify(NET, &repository.id(), &id(0)).expect("valid");
     assert_eq!(head.index, 0);
 }
@@ -148,10 +204,19 @@ fn half_a_proof_or_a_foreign_log_proves_nothing() {
     let check = |proof: RevisionProof| proof.verify(NET, &repository.id(), &id(1)).map(|_| ());
     let whole = revision_proof(&repository, 1, 3);
     assert_eq!(check(whole.clone()), Ok(()));
-    let half = RevisionProof { inclusion: None, ..whole.clone() };
+    let half = RevisionProof {
+        inclusion: None,
+        ..whole.clone()
+    };
     assert_eq!(check(half), Err(Rejection::NotIncluded));
-    let half = RevisionProof { tip: None, ..whole.clone() };
+    let half = RevisionProof {
+        tip: None,
+        ..whole.clone()
+    };
     assert_eq!(check(half), Err(Rejection::NotIncluded));
-    let foreign = RevisionProof { tip: Some(fork.heads[3].clone()), ..whole };
+    let foreign = RevisionProof {
+        tip: Some(fork.heads[3].clone()),
+        ..whole
+    };
     assert_eq!(check(foreign), Err(Rejection::NotIncluded));
 }

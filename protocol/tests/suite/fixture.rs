@@ -79,7 +79,10 @@ impl Publisher {
             created: earlier(100 * DAY),
         };
         change(&mut tip);
-        Self { events: vec![sign(&tip, &[(0, 1)])], tip }
+        Self {
+            events: vec![sign(&tip, &[(0, 1)])],
+            tip,
+        }
     }
 
     pub(crate) fn rotate(&mut self, change: impl FnOnce(&mut IdentityEvent)) {
@@ -118,7 +121,11 @@ pub(crate) struct Repository {
 
 impl Repository {
     pub(crate) fn new(publisher: Publisher) -> Self {
-        Self { publisher, heads: vec![], ids: vec![] }
+        Self {
+            publisher,
+            heads: vec![],
+            ids: vec![],
+        }
     }
 
     /// With so many heads, signed by the first release key.
@@ -132,7 +139,10 @@ impl Repository {
 
     pub(crate) fn id(&self) -> RepositoryId {
         let name = "tiny".parse().expect("a valid name");
-        RepositoryId { publisher: self.publisher.id(), name }
+        RepositoryId {
+            publisher: self.publisher.id(),
+            name,
+        }
     }
 
     /// The head that would come next, naming manifest `[n; 32]`.
@@ -167,13 +177,21 @@ impl Repository {
     /// A record around any head.
     pub(crate) fn wrap(&self, head: Envelope) -> RepositoryRecord {
         let identity = self.publisher.events.clone();
-        RepositoryRecord { identity, head, freshness: None, extension: None }
+        RepositoryRecord {
+            identity,
+            head,
+            freshness: None,
+            extension: None,
+        }
     }
 
     /// The record of head `index`, with the proof that it extends head `from`.
     pub(crate) fn record(&self, index: usize, from: Option<u64>) -> RepositoryRecord {
         let extension = from.and_then(|from| log::prove_extension(&self.ids[..index], from));
-        RepositoryRecord { extension, ..self.wrap(self.heads[index].clone()) }
+        RepositoryRecord {
+            extension,
+            ..self.wrap(self.heads[index].clone())
+        }
     }
 
     pub(crate) fn accepted(&self, index: usize) -> AcceptedHead {

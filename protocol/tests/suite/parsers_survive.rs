@@ -63,14 +63,22 @@ fn verify_all(bytes: &[u8], repository: &RepositoryId) -> bool {
 /// One valid encoding of each signed message.
 fn signed_messages(repository: &Repository) -> Vec<Vec<u8>> {
     let freshness = Some(sign(&repository.freshness(2), &[(0, FRESHNESS)]));
-    let record = RepositoryRecord { freshness, ..repository.record(2, None) };
+    let record = RepositoryRecord {
+        freshness,
+        ..repository.record(2, None)
+    };
     let one = sign(&repository.next_head(10), &[(0, 100)]);
     let two = sign(&repository.next_head(11), &[(0, 100)]);
     let in_order = one.id::<Head>() < two.id::<Head>();
     let (first, second) = if in_order { (one, two) } else { (two, one) };
     let identity = repository.publisher.events.clone();
     let subject = EquivocationSubject::Head;
-    let proof = EquivocationProof { identity: identity.clone(), subject, first, second };
+    let proof = EquivocationProof {
+        identity: identity.clone(),
+        subject,
+        first,
+        second,
+    };
     let revision = RevisionProof {
         identity,
         head: repository.heads[0].clone(),
@@ -85,29 +93,45 @@ fn signed_messages(repository: &Repository) -> Vec<Vec<u8>> {
 }
 
 fn some_request() -> impl Strategy<Value = Request> {
-    let repository = (any::<[u8; 32]>(), "[a-zA-Z0-9][a-z.]{0,9}").prop_map(|(bytes, name)| {
-        RepositoryId {
+    let repository =
+        (any::<[u8; 32]>(), "[a-zA-Z0-9][a-z.]{0,9}").prop_map(|(bytes, name)| RepositoryId {
             publisher: PublisherId::new(bytes),
             name: name.parse().expect("the pattern is a name"),
-        }
-    });
+        });
     let object = any::<[u8; 32]>().prop_map(ObjectId::new);
-    let hello = (prop::collection::vec("[a-z0-9.:]{0,20}", 0..16), "[ -~]{0,64}")
-        .prop_map(|(data_addresses, agent)| Hello { data_addresses, agent });
-    (0..7, repository, object, hello, any::<Option<u64>>(), any::<u64>()).prop_map(
-        |(kind, repository, object, hello, have, first)| match kind {
-            0 => Request::Hello(hello),
-            1 => Request::Repository { repository, have },
-            2 => Request::Log { repository, first },
-            3 => Request::Publisher {
-                publisher: repository.publisher,
-                after: have.map(|_| repository.name),
-            },
-            4 => Request::Object { id: object },
-            5 => Request::Revision { repository, revision: object },
-            _ => Request::Peers { revision: object },
-        },
+    let hello = (
+        prop::collection::vec("[a-z0-9.:]{0,20}", 0..16),
+        "[ -~]{0,64}",
     )
+        .prop_map(|(data_addresses, agent)| Hello {
+            data_addresses,
+            agent,
+        });
+    (
+        0..7,
+        repository,
+        object,
+        hello,
+        any::<Option<u64>>(),
+        any::<u64>(),
+    )
+        .prop_map(
+            |(kind, repository, object, hello, have, first)| match kind {
+                0 => Request::Hello(hello),
+                1 => Request::Repository { repository, have },
+                2 => Request::Log { repository, first },
+                3 => Request::Publisher {
+                    publisher: repository.publisher,
+                    after: have.map(|_| repository.name),
+                },
+                4 => Request::Object { id: object },
+                5 => Request::Revision {
+                    repository,
+                    revision: object,
+                },
+                _ => Request::Peers { revision: object },
+            },
+        )
 }
 
 proptest! {
