@@ -4,6 +4,9 @@
 //! truth: a synced commit is in it before it returns, and on open only an unfinished last record is
 //! forgiven, anything else that does not add up is reported as damage. Before a database is opened for
 //! writing its schema version is read without touching it.
+//!
+//! When the disk is full, commits fail with [`Error::Full`] and reads go on. RocksDB looks for space
+//! every few seconds and takes writes again once there is some; no restart is needed.
 
 mod options;
 
@@ -105,7 +108,7 @@ impl Tables for RocksTables {
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
         self.database
-            .write_opt(&batch, &options)
+            .write_opt(batch, &options)
             .map_err(|error| self.failure("writing", &error))
     }
 
