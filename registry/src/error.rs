@@ -17,7 +17,7 @@ pub enum Error {
     #[error("head {got} of {repository} is older than the tip at index {have}")]
     IndexFalls {
         /// The repository.
-        repository: RepositoryId,
+        repository: Box<RepositoryId>,
         /// Index of the tip.
         have: u64,
         /// Index in the refused batch.
@@ -27,7 +27,7 @@ pub enum Error {
     #[error("index {index} of {repository} is taken by head `{}`, not `{}`", have.fmt_short(), got.fmt_short())]
     Conflict {
         /// The repository.
-        repository: RepositoryId,
+        repository: Box<RepositoryId>,
         /// Where they collide.
         index: u64,
         /// The id that stays.
@@ -39,7 +39,7 @@ pub enum Error {
     #[error("leaves of {repository} continue at {expected}, not at {got}")]
     Gap {
         /// The repository.
-        repository: RepositoryId,
+        repository: Box<RepositoryId>,
         /// The next index without a leaf.
         expected: u64,
         /// Index of the first leaf in the refused batch.

@@ -28,10 +28,12 @@ impl MemoryRegistry {
     }
 }
 
+type Entries = BTreeMap<(Family, Vec<u8>), Vec<u8>>;
+
 /// Ordered tables in memory; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryTables {
-    entries: Arc<RwLock<BTreeMap<(Family, Vec<u8>), Vec<u8>>>>,
+    entries: Arc<RwLock<Entries>>,
 }
 
 impl Tables for MemoryTables {

@@ -138,7 +138,7 @@ impl<'a, T: Tables> Plan<'a, T> {
     ) -> Result<(), Error> {
         let mut facts = self.repository(repository)?;
         let conflict = |have| Error::Conflict {
-            repository: repository.clone(),
+            repository: Box::new(repository.clone()),
             index,
             have,
             got: id,
@@ -146,7 +146,7 @@ impl<'a, T: Tables> Plan<'a, T> {
         match facts.tip {
             Some((have, _)) if index < have => {
                 return Err(Error::IndexFalls {
-                    repository: repository.clone(),
+                    repository: Box::new(repository.clone()),
                     have,
                     got: index,
                 });
@@ -176,7 +176,7 @@ impl<'a, T: Tables> Plan<'a, T> {
         let mut facts = self.repository(repository)?;
         if first > facts.leaves {
             return Err(Error::Gap {
-                repository: repository.clone(),
+                repository: Box::new(repository.clone()),
                 expected: facts.leaves,
                 got: first,
             });
@@ -190,7 +190,7 @@ impl<'a, T: Tables> Plan<'a, T> {
                 && have != *id
             {
                 return Err(Error::Conflict {
-                    repository: repository.clone(),
+                    repository: Box::new(repository.clone()),
                     index,
                     have,
                     got: *id,

@@ -8,7 +8,7 @@ use minicbor::{
 use weft_protocol::{
     id::{ObjectId, PublisherId, RepositoryId, RepositoryName},
     op::{MirrorRecord, MirrorScope, PeerRecord, Pin, RevisionRecord, RevisionState},
-    sign::{Envelope, Signature},
+    sign::Envelope,
     time::Timestamp,
 };
 
@@ -112,26 +112,10 @@ impl Record for RepositoryRecord {
 
 impl Record for Envelope {
     fn write(&self, e: &mut Sink<'_>) -> Written {
-        e.array(2)?.bytes(&self.body)?;
-        e.array(self.signatures.len() as u64)?;
-        for (index, signature) in &self.signatures {
-            e.array(2)?.u16(*index)?.bytes(&signature.0)?;
-        }
-        Ok(())
+        e.encode(self)?.ok()
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError> {
-        array(d, 2)?;
-        let body = d.bytes()?.to_vec();
-        let signatures = list(d, |d| {
-            array(d, 2)?;
-            let index = d.u16()?;
-            let signature = d
-                .bytes()?
-                .try_into()
-                .map_err(|_| ReadError::message("expected a signature of 64 bytes"))?;
-            Ok((index, Signature(signature)))
-        })?;
-        Ok(Self { body, signatures })
+        d.decode()
     }
 }
 
@@ -300,5 +284,92 @@ fn optional<T>(
         Ok(None)
     } else {
         value(d).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_protocol::{id::NodeId, sign::Signature};
+
+    use super::*;
+
+    #[test]
+    fn records_read_back_and_nothing_less_or_more_does() {
+        let repository = RepositoryId {
+            publisher: PublisherId::new([1; 32]),
+            name: "Tiny".parse().unwrap(),
+        };
+        let id = ObjectId::new([2; 32]);
+        let envelope = Envelope {
+            body: vec![3; 300],
+            signatures: vec![(0, Signature([4; 64])), (9, Signature([5; 64]))],
+        };
+        check(&RepositoryRecord {
+            name: repository.name.clone(),
+            tip: Some((u64::MAX, id)),
+            leaves: 7,
+        });
+        check(&RepositoryRecord {
+            name: repository.name.clone(),
+            tip: None,
+            leaves: 0,
+        });
+        check(&envelope);
+        check(&vec![envelope.clone(), envelope]);
+        check(&Vec::<Envelope>::new());
+        check(&RevisionRecord {
+            repository: repository.clone(),
+            revision: id,
+            state: RevisionState::Wanted,
+            pin: Pin::Mirror,
+            seed: false,
+            bytes_total: u64::MAX,
+            used: Timestamp(6),
+        });
+        for (scope, bytes_max) in [
+            (MirrorScope::Publisher(repository.publisher), None),
+            (MirrorScope::Repository(repository), Some(0)),
+        ] {
+            check(&MirrorRecord {
+                scope,
+                bytes_max,
+                created: Timestamp(8),
+            });
+        }
+        check(&PeerRecord {
+            peer: NodeId::new([9; 32]),
+            addresses: vec!["/ip4/127.0.0.1/tcp/1".to_owned(), String::new()],
+            seen: Timestamp(0),
+        });
+        check(&DhtRecord {
+            key: vec![0],
+            value: vec![],
+            publisher: None,
+            expires: Timestamp(1),
+        });
+        check(&DhtProvider {
+            key: vec![],
+            provider: vec![1],
+            addresses: vec![vec![], vec![2]],
+            expires: Timestamp(u64::MAX),
+        });
+    }
+
+    #[test]
+    fn damaged_length_does_not_allocate() {
+        // A list that says it has 2^64 - 1 events.
+        let bytes = [0x9b, 255, 255, 255, 255, 255, 255, 255, 255];
+        let error = decode::<Vec<Envelope>>(Family::Identities, &bytes).unwrap_err();
+        assert!(error.to_string().contains("`identities`"), "{error}");
+    }
+
+    fn check<R: Record + PartialEq + std::fmt::Debug>(record: &R) {
+        let mut bytes = encode(record);
+        assert_eq!(decode::<R>(Family::Meta, &bytes).as_ref(), Ok(record));
+        for length in 0..bytes.len() {
+            assert!(decode::<R>(Family::Meta, &bytes[..length]).is_err());
+        }
+        bytes.push(0);
+        assert!(decode::<R>(Family::Meta, &bytes).is_err());
     }
 }

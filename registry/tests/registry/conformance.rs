@@ -197,7 +197,7 @@ fn head_at_a_lower_index_is_refused(storage: &impl Storage) {
     let registry = storage.open();
     registry.commit(&[put_head(&a, 5)]).unwrap();
     let refusal = Error::IndexFalls {
-        repository: a.clone(),
+        repository: Box::new(a.clone()),
         have: 5,
         got: 4,
     };
@@ -219,7 +219,7 @@ fn other_head_at_the_same_index_is_refused(storage: &impl Storage) {
         head: envelope(6),
     };
     let refusal = Error::Conflict {
-        repository: a.clone(),
+        repository: Box::new(a),
         index: 5,
         have: id(5),
         got: id(6),
@@ -247,7 +247,7 @@ fn same_head_again_is_accepted(storage: &impl Storage) {
     registry.commit(&[put_head(&a, 5)]).unwrap();
     registry.commit(&[again]).unwrap();
     reopened(storage, registry, |registry| {
-        assert_eq!(tip(registry), head)
+        assert_eq!(tip(registry), head);
     });
 }
 
@@ -352,7 +352,7 @@ fn leaves_with_a_gap_are_refused(storage: &impl Storage) {
         .commit(&[put_head(&a, 9), put_leaves(&a, 0..2)])
         .unwrap();
     let gap = Error::Gap {
-        repository: a.clone(),
+        repository: Box::new(a.clone()),
         expected: 2,
         got: 3,
     };
@@ -377,7 +377,7 @@ fn leaves_that_differ_are_refused(storage: &impl Storage) {
         ids: vec![id(1), id(7), id(3)],
     };
     let conflict = Error::Conflict {
-        repository: a.clone(),
+        repository: Box::new(a),
         index: 2,
         have: id(2),
         got: id(7),
@@ -502,7 +502,7 @@ fn deleted_things_are_gone(storage: &impl Storage) {
     let delete = [
         Op::DeleteObject { id: manifest },
         Op::DeleteRevision {
-            repository: a.clone(),
+            repository: a,
             revision: manifest,
         },
         Op::DeleteMirror { scope },
