@@ -1,3 +1,4 @@
 //! weft-node
 
 pub mod api;
+pub mod network;
