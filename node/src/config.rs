@@ -8,6 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use weft_protocol::id::NodeId;
 
 use crate::{
     api::{ConfigEntry, ConfigResponse, ConfigSource, ErrorBody, ErrorCode},
@@ -15,7 +16,6 @@ use crate::{
     home::Home,
     network,
 };
-use weft_protocol::id::NodeId;
 
 /// Everything a node needs to know before it starts.
 #[derive(Debug, Clone)]

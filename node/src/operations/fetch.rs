@@ -153,7 +153,10 @@ impl Operations {
                 ..Progress::default()
             });
         }
-        Ok(only.map_or(directory.clone(), |path| directory.join(path.as_str())))
+        Ok(match only {
+            Some(path) => directory.join(path.as_str()),
+            None => directory,
+        })
     }
 }
 

@@ -264,7 +264,7 @@ impl Operations {
             expires: now.plus(defaults::HEAD_LIFETIME),
             ttl: defaults::HEAD_TTL_SECS,
         };
-        let signer = position(&identity.tip().release_keys, keys.release.public());
+        let signer = position(&identity.tip().release_keys, &keys.release.public());
         let Some(signer) = signer else {
             return Err(ErrorBody::new(
                 ErrorCode::Refused,
@@ -307,8 +307,8 @@ fn id_of(preimage: &[u8]) -> ObjectId {
     ObjectId::new(*blake3::hash(preimage).as_bytes())
 }
 
-fn position<T: PartialEq>(keys: &[T], key: T) -> Option<u16> {
-    let index = keys.iter().position(|other| *other == key)?;
+fn position<T: PartialEq>(keys: &[T], key: &T) -> Option<u16> {
+    let index = keys.iter().position(|other| other == key)?;
     u16::try_from(index).ok()
 }
 

@@ -26,7 +26,7 @@ impl Operations {
             gateway: self.gateway.clone(),
             peers: self.peers().await?.peers,
             repositories: self.repositories().await?.repositories,
-            transfers: transfers.into_iter().map(transfer_view).collect(),
+            transfers: transfers.iter().map(transfer_view).collect(),
             uploaded_bytes: counters.uploaded,
             downloaded_bytes: counters.downloaded,
             data_listen: self
@@ -84,7 +84,10 @@ impl Operations {
                 peer,
                 addresses: vec![address.to_string()],
             };
-            self.network.send(command).await.map_err(|_| shutting_down())?;
+            self.network
+                .send(command)
+                .await
+                .map_err(|_| shutting_down())?;
         }
         Ok(Done {
             message: Some(format!("dialling {} addresses", request.addresses.len())),
@@ -141,7 +144,7 @@ impl Operations {
     }
 }
 
-fn transfer_view(view: service::TransferView) -> TransferView {
+fn transfer_view(view: &service::TransferView) -> TransferView {
     TransferView {
         repository: view.repository.to_string(),
         revision: view.revision.to_string(),
