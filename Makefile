@@ -84,7 +84,7 @@ test: setup fmt-check lint ## The whole suite: formatting, clippy, unit, process
 .PHONY: e2e
 e2e: setup ## The process tests alone; FILTER=name picks some.
 	$(CARGO) build $(BUILD_FLAGS)
-	WEFT_BIN='$(WEFT)' $(CARGO) test $(BUILD_FLAGS) -p weft-tests --test it -- $(FILTER)
+	WEFT_BIN='$(WEFT)' $(CARGO) test --locked --workspace --test it -- $(FILTER)
 
 .PHONY: deps
 deps: ## Licences, bans and sources of the dependencies (needs cargo-deny).

@@ -1,1 +1,0 @@
-//! The data plane against itself, over real sockets on the loopback.

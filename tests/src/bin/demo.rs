@@ -1,0 +1,2 @@
+//! weft-demo
+fn main() {}

@@ -1,0 +1,22 @@
+//! One binary with every test that needs whole programs or the whole repository.
+//!
+//! Process tests run real `weft` nodes on loopback; see `weft_tests` for how they are driven. Each
+//! test has a world of its own and leaves nothing behind.
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy allows it in test functions, but not in their helpers here"
+)]
+
+mod dependency_rule;
+mod tidy;
+
+mod crash;
+mod disk;
+mod forgery;
+mod identity;
+mod mirror;
+mod publish_fetch;
+mod refusals;
+mod restart;
+mod silence;
+mod swarm;
