@@ -96,3 +96,54 @@ pub const FRESHNESS_LIFETIME_MAX: Duration = Duration::from_secs(48 * 3_600);
 pub const FRESHNESS_INTERVAL: Duration = Duration::from_secs(4 * 3_600);
 /// How far ahead of ours another clock may run.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(600);
+
+/// Transfers at once from a peer that was not measured yet: one on the way while one is asked for.
+pub const TRANSFERS_PER_PEER_START: u32 = 2;
+/// Transfers at once from one peer: enough to hide a round trip, few enough to lose little with the peer.
+pub const TRANSFERS_PER_PEER_MAX: u32 = 4;
+/// Transfers at once for one blob; the store opens a writer for each.
+pub const TRANSFERS_PER_BLOB_MAX: usize = 15;
+/// Transfers at once in all: sixteen peers at full pace.
+pub const TRANSFERS_MAX: usize = 64;
+/// Bytes asked for in one transfer: a second of a fast household line, and what a dying peer costs at most.
+pub const TRANSFER_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Blobs looked for at peers at the same time; each costs one observation a peer.
+pub const BLOBS_ACTIVE_MAX: usize = 16;
+/// Peers observed for one blob.
+pub const NEIGHBOURS_MAX: usize = 20;
+/// Blobs in one look into the blob store.
+pub const BLOBS_PER_INSPECTION_MAX: usize = 256;
+/// Peers remembered as possible providers of one download.
+pub const PEERS_PER_DOWNLOAD_MAX: usize = 200;
+/// Records of one publisher that wait for the one before to be written; a flood is cut here.
+pub const OFFERS_WAITING_MAX: usize = 64;
+/// Resolutions at once: commands of one user and what mirrors follow.
+pub const RESOLVES_MAX: usize = 256;
+/// Hex digits of a revision prefix; fewer would be guessed into collisions.
+pub const PREFIX_LEN_MIN: usize = 8;
+/// Peers asked one question at the same time.
+pub const PEERS_PER_QUESTION_MAX: usize = 20;
+/// Provider searches remembered at once.
+pub const SEARCHES_MAX: usize = 1_024;
+/// Open questions to one peer; a peer that answers slowly is not buried.
+pub const QUESTIONS_PER_PEER_MAX: usize = 128;
+/// Running downloads whose peers a new peer is asked for.
+pub const REVISIONS_PER_EXCHANGE_MAX: usize = 16;
+/// Revisions for which interested peers are remembered.
+pub const INTERESTS_MAX: usize = 1_024;
+/// Peers remembered between runs: enough to find the network again after a long pause.
+pub const PEER_BOOK_MAX: usize = 200;
+/// Peers dialled out of the book at start.
+pub const PEERS_DIALLED_AT_START_MAX: usize = 32;
+/// Questions of one peer that wait for our disk.
+pub const INBOUND_PER_PEER_MAX: u32 = 16;
+/// Heads looked at to find the one that named a revision.
+pub const HEADS_WALKED_MAX: u32 = 64;
+/// Records on their way into the DHT at once.
+pub const PUTS_MAX: usize = 8;
+/// Gossiped ids remembered so that old news is not forwarded again.
+pub const GOSSIP_SEEN_MAX: usize = 4_096;
+/// Repositories of a mirror that a new peer is asked about.
+pub const REPOSITORIES_PER_PEER_MAX: usize = 64;
+/// Repositories that one mirrored publisher may have; more are not followed.
+pub const REPOSITORIES_PER_PUBLISHER_MAX: usize = 10_000;

@@ -1,0 +1,351 @@
+//! What a node is told: flags over environment over file over defaults.
+//!
+//! The file is `config.toml` in the data directory. Unknown keys are refused, so that a typing error does not
+//! silently change nothing. Flags and environment variables are one thing here: [`Overrides`].
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+
+use libp2p::{Multiaddr, multiaddr::Protocol};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use weft_protocol::id::NodeId;
+
+use crate::{
+    api::{ConfigEntry, ConfigResponse, ConfigSource, ErrorBody, ErrorCode},
+    defaults, error, files,
+    home::Home,
+    network,
+};
+
+/// Everything a node needs to know before it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The data directory.
+    pub home: PathBuf,
+    /// Where peers reach this node: TCP for the control plane, UDP for the data plane. Port 0 picks free ones.
+    pub listen: SocketAddr,
+    /// Where local programs reach this node. Loopback only. Port 0 picks a free one.
+    pub gateway: SocketAddr,
+    /// Nodes to start from, as multiaddrs that end in `/p2p/<peer id>`.
+    pub bootstrap: Vec<String>,
+    /// Whether nodes on the same LAN are looked for by multicast DNS.
+    pub mdns: bool,
+    /// Disk limit in bytes for what the user did not pin; `None` is no limit.
+    pub cache_bytes_max: Option<u64>,
+    /// What flags and environment set, for telling where a value came from.
+    pub overrides: Overrides,
+}
+
+/// What flags and environment variables set.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// See [`Config::listen`].
+    pub listen: Option<SocketAddr>,
+    /// See [`Config::gateway`].
+    pub gateway: Option<SocketAddr>,
+    /// See [`Config::bootstrap`]. Added to what the file names.
+    pub bootstrap: Vec<String>,
+    /// See [`Config::mdns`].
+    pub mdns: Option<bool>,
+}
+
+/// The file. Every key is optional.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    network: NetworkSection,
+    gateway: GatewaySection,
+    cache: CacheSection,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct NetworkSection {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bootstrap: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mdns: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct GatewaySection {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CacheSection {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_max: Option<u64>,
+}
+
+impl Config {
+    /// Reads the file, if there is one, and lays `overrides` over it.
+    ///
+    /// # Errors
+    /// `Usage` for a file or value that makes no sense; `Storage` if the file cannot be read.
+    pub fn load(home: &Home, overrides: &Overrides) -> Result<Self, ErrorBody> {
+        let file = read(home)?;
+        let mut bootstrap = file.network.bootstrap;
+        bootstrap.extend(overrides.bootstrap.iter().cloned());
+        bootstrap.dedup();
+        let config = Self {
+            home: home.root().to_owned(),
+            listen: overrides
+                .listen
+                .or(file.network.listen)
+                .unwrap_or(defaults::LISTEN),
+            gateway: overrides
+                .gateway
+                .or(file.gateway.listen)
+                .unwrap_or(defaults::GATEWAY),
+            bootstrap,
+            mdns: overrides.mdns.or(file.network.mdns).unwrap_or(true),
+            cache_bytes_max: file.cache.bytes_max,
+            overrides: overrides.clone(),
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ErrorBody> {
+        if !self.gateway.ip().is_loopback() {
+            return Err(ErrorBody::new(
+                ErrorCode::Usage,
+                format!(
+                    "the gateway address `{}` is not a loopback address",
+                    self.gateway
+                ),
+            )
+            .with_hint("use 127.0.0.1 or [::1]: whoever reaches this port can use your node"));
+        }
+        for address in &self.bootstrap {
+            parse_bootstrap(address)?;
+        }
+        Ok(())
+    }
+}
+
+/// Parses an address to start from: who, and where.
+///
+/// # Errors
+/// `Usage` if it is not a multiaddr that ends in the id of a weft node.
+pub(crate) fn parse_bootstrap(text: &str) -> Result<(NodeId, Multiaddr), ErrorBody> {
+    let usage = |message| {
+        ErrorBody::new(ErrorCode::Usage, message).with_hint(
+            "it looks like /ip4/192.0.2.1/tcp/4777/p2p/12D3KooW…; the other node's `weft status` shows it",
+        )
+    };
+    let address = Multiaddr::from_str(text)
+        .map_err(|e| usage(format!("`{text}` is not a bootstrap address: {e}")))?;
+    let peer = address.iter().find_map(|part| match part {
+        Protocol::P2p(peer) => network::identity::node_id(&peer),
+        _ => None,
+    });
+    match peer {
+        Some(peer) => Ok((peer, address)),
+        None => Err(usage(format!(
+            "the bootstrap address `{text}` does not name a weft node"
+        ))),
+    }
+}
+
+/// The TCP multiaddr of a socket address.
+pub(crate) fn multiaddr(address: SocketAddr) -> Multiaddr {
+    Multiaddr::empty()
+        .with(address.ip().into())
+        .with(Protocol::Tcp(address.port()))
+}
+
+/// The effective settings and where each came from.
+///
+/// # Errors
+/// As [`Config::load`].
+pub fn show(home: &Home, overrides: &Overrides) -> Result<ConfigResponse, ErrorBody> {
+    let file = read(home)?;
+    let config = Config::load(home, overrides)?;
+    let source = |flag: bool, file: bool| match (flag, file) {
+        (true, _) => ConfigSource::Flag,
+        (false, true) => ConfigSource::File,
+        (false, false) => ConfigSource::Default,
+    };
+    let entry = |key: &str, value: Value, source: ConfigSource, description: &str| ConfigEntry {
+        key: key.to_owned(),
+        value,
+        source,
+        description: description.to_owned(),
+    };
+    Ok(ConfigResponse {
+        path: home.config().display().to_string(),
+        entries: vec![
+            entry(
+                "network.listen",
+                config.listen.to_string().into(),
+                source(overrides.listen.is_some(), file.network.listen.is_some()),
+                "where peers reach this node: TCP and UDP",
+            ),
+            entry(
+                "network.bootstrap",
+                config.bootstrap.into(),
+                source(
+                    !overrides.bootstrap.is_empty(),
+                    !file.network.bootstrap.is_empty(),
+                ),
+                "nodes to start from, separated by commas",
+            ),
+            entry(
+                "network.mdns",
+                config.mdns.into(),
+                source(overrides.mdns.is_some(), file.network.mdns.is_some()),
+                "whether nodes on the same LAN are looked for",
+            ),
+            entry(
+                "gateway.listen",
+                config.gateway.to_string().into(),
+                source(overrides.gateway.is_some(), file.gateway.listen.is_some()),
+                "where local programs reach this node; loopback only",
+            ),
+            entry(
+                "cache.bytes_max",
+                config.cache_bytes_max.into(),
+                source(false, file.cache.bytes_max.is_some()),
+                "disk limit in bytes for what nothing pins; `none` for no limit",
+            ),
+        ],
+    })
+}
+
+/// Writes one value into the file; an empty value removes the key. Counts from the next start.
+///
+/// # Errors
+/// `Usage` for an unknown key or a value that does not fit it; `Storage` if the file cannot be written.
+pub fn set(home: &Home, key: &str, value: &str) -> Result<(), ErrorBody> {
+    let mut file = read(home)?;
+    let unset = value.is_empty();
+    match key {
+        "network.listen" => file.network.listen = parse(key, value, unset)?,
+        "network.mdns" => file.network.mdns = parse(key, value, unset)?,
+        "gateway.listen" => file.gateway.listen = parse(key, value, unset)?,
+        "cache.bytes_max" => file.cache.bytes_max = parse(key, value, unset || value == "none")?,
+        "network.bootstrap" => {
+            file.network.bootstrap = value
+                .split(',')
+                .map(str::trim)
+                .filter(|address| !address.is_empty())
+                .map(str::to_owned)
+                .collect();
+        }
+        _ => {
+            return Err(unknown_key(key));
+        }
+    }
+    let text = toml::to_string_pretty(&file).map_err(|e| {
+        ErrorBody::new(
+            ErrorCode::Failure,
+            format!("cannot write the settings: {e}"),
+        )
+    })?;
+    let path = home.config();
+    let written = std::fs::create_dir_all(home.root())
+        .and_then(|()| files::write_private(&path, text.as_bytes()));
+    written.map_err(|e| error::io(format!("cannot write `{}`", path.display()), &e))?;
+    Config::load(home, &Overrides::default()).map(drop)
+}
+
+pub(crate) fn unknown_key(key: &str) -> ErrorBody {
+    ErrorBody::new(ErrorCode::Usage, format!("there is no setting `{key}`"))
+        .with_hint("`weft config show` lists them")
+}
+
+fn parse<T: FromStr>(key: &str, value: &str, unset: bool) -> Result<Option<T>, ErrorBody>
+where
+    T::Err: std::fmt::Display,
+{
+    if unset {
+        return Ok(None);
+    }
+    value.parse().map(Some).map_err(|e| {
+        ErrorBody::new(
+            ErrorCode::Usage,
+            format!("`{value}` does not fit the setting `{key}`: {e}"),
+        )
+    })
+}
+
+fn read(home: &Home) -> Result<File, ErrorBody> {
+    let path = home.config();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(File::default()),
+        Err(e) => return Err(error::io(format!("cannot read `{}`", path.display()), &e)),
+    };
+    toml::from_str(&text).map_err(|e| {
+        ErrorBody::new(
+            ErrorCode::Usage,
+            format!("`{}` is not valid: {}", path.display(), e.message()),
+        )
+        .with_hint("fix or remove the file; `weft config show` lists the settings")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home() -> (tempfile::TempDir, Home) {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        (directory, home)
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let (_directory, home) = home();
+        set(&home, "network.listen", "127.0.0.1:5000").unwrap();
+        set(&home, "network.mdns", "false").unwrap();
+        let overrides = Overrides {
+            listen: Some("127.0.0.1:6000".parse().unwrap()),
+            ..Overrides::default()
+        };
+        let config = Config::load(&home, &overrides).unwrap();
+        assert_eq!(config.listen.port(), 6000);
+        assert!(!config.mdns);
+        assert_eq!(config.gateway, defaults::GATEWAY);
+        let shown = show(&home, &overrides).unwrap();
+        let source = |key| shown.entries.iter().find(|e| e.key == key).unwrap().source;
+        assert_eq!(source("network.listen"), ConfigSource::Flag);
+        assert_eq!(source("network.mdns"), ConfigSource::File);
+        assert_eq!(source("gateway.listen"), ConfigSource::Default);
+    }
+
+    #[test]
+    fn a_gateway_beyond_loopback_is_refused() {
+        let (_directory, home) = home();
+        let overrides = Overrides {
+            gateway: Some("0.0.0.0:4780".parse().unwrap()),
+            ..Overrides::default()
+        };
+        assert_eq!(
+            Config::load(&home, &overrides).unwrap_err().code,
+            ErrorCode::Usage
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_in_the_file_and_by_set() {
+        let (_directory, home) = home();
+        assert_eq!(
+            set(&home, "network.lisen", "x").unwrap_err().code,
+            ErrorCode::Usage
+        );
+        std::fs::write(home.config(), "[network]\nlisen = 1\n").unwrap();
+        assert_eq!(
+            Config::load(&home, &Overrides::default()).unwrap_err().code,
+            ErrorCode::Usage
+        );
+    }
+}

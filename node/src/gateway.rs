@@ -1,0 +1,76 @@
+//! The local HTTP port: what programs on this machine say to the node.
+//!
+//! Today it carries the control API ([`crate::api`]) and a health check. Rules for everything on it ([`guard`]): loopback
+//! only, an exact list of `Host` values (against DNS rebinding), no cross-site `Origin`, bounded bodies; and the control
+//! API wants the token that lies in the data directory.
+
+mod guard;
+mod routes;
+mod stream;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{Router, middleware};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{ErrorBody, ErrorCode},
+    operations::Operations,
+};
+
+/// A bound port that does not answer yet.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Gateway {
+    /// Takes the port.
+    ///
+    /// # Errors
+    /// `Refused` if another program has it.
+    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, ErrorBody> {
+        let bound = async {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?;
+            Ok::<_, std::io::Error>(Self { listener, address })
+        };
+        bound.await.map_err(|e| {
+            ErrorBody::new(
+                ErrorCode::Refused,
+                format!("cannot listen on the gateway address {address}: {e}"),
+            )
+            .with_hint("another program has this port; choose one with `--gateway 127.0.0.1:PORT`")
+        })
+    }
+
+    /// The URL local programs use.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Answers until cancelled, then finishes what is being answered.
+    pub(crate) async fn serve(
+        self,
+        operations: Arc<Operations>,
+        token: String,
+        cancel: CancellationToken,
+    ) {
+        let guard = Arc::new(guard::Guard::new(self.address, token));
+        let app = Router::new()
+            .merge(routes::control(operations))
+            .layer(middleware::from_fn_with_state(guard.clone(), guard::token))
+            .merge(routes::health())
+            .layer(middleware::from_fn_with_state(guard, guard::local))
+            .layer(axum::extract::DefaultBodyLimit::max(
+                crate::defaults::CONTROL_BODY_LEN_MAX,
+            ));
+        let served =
+            axum::serve(self.listener, app).with_graceful_shutdown(cancel.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the gateway failed");
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! `weft publish`: import, sign, commit, announce.
+//!
+//! Files are imported by reference, so nothing is copied. The head is signed over the tip that the machine holds and
+//! handed to the machine, which judges it by the same rule as everybody else's. A crash at any point leaves the old
+//! tip or the new one.
+
+use std::path::{Path, PathBuf};
+
+use weft_protocol::{
+    codec,
+    freshness::Freshness,
+    head::Head,
+    id::{ObjectId, PublisherId, RepositoryId, RepositoryName},
+    log,
+    manifest::{Card, File, Kind, Manifest, Role},
+    refs::{RefName, Refs},
+    service::{Command, Outcome, Publication, Resolved},
+    sign::Envelope,
+};
+
+use super::{Operations, Reporter, blocking_io, collect, collect::Found, inspect, shutting_down};
+use crate::{
+    api::{ErrorBody, ErrorCode, IdentityPhrase, Phase, Progress, PublishRequest, PublishResult},
+    defaults,
+    service::unix,
+    transfer::Imported,
+};
+
+/// What a new head says beyond its place in the log.
+struct Content {
+    manifest: Vec<u8>,
+    refs: Refs,
+}
+
+/// The tip that a new head follows, with the ids of all heads before and including it.
+struct Tip {
+    head: Head,
+    id: ObjectId,
+    leaves: Vec<ObjectId>,
+}
+
+impl Operations {
+    /// Signs a folder as a new revision and starts offering it.
+    pub(crate) async fn publish(
+        &self,
+        request: PublishRequest,
+        reporter: &Reporter,
+    ) -> Result<PublishResult, ErrorBody> {
+        let _one_at_a_time = self.publishing.lock().await;
+        let root = PathBuf::from(&request.directory);
+        let name = repository_name(&request, &root)?;
+        let references = parse_references(&request.references)?;
+        let kind = parse_kind(request.kind.as_deref())?;
+        let found = {
+            let root = root.clone();
+            blocking_io(move || collect::collect(&root)).await?
+        };
+        let (publisher, recovery_phrase) = self.signer_or_new(&request).await?;
+        let repository = RepositoryId { publisher, name };
+
+        let imported = self.import(&found, reporter).await?;
+        let files = describe(&found, &imported);
+        let card = read_card(&found, &request).await?;
+        let tip = self.tip(&repository).await?;
+        let unchanged = self.unchanged(tip.as_ref(), &files, &references).await?;
+        let manifest = Manifest {
+            repository: repository.clone(),
+            kind,
+            parents: tip.iter().map(|tip| tip.head.manifest).collect(),
+            files,
+            card,
+            tensors: Vec::new(),
+            message: request.message.unwrap_or_default(),
+            created: unix(),
+        };
+        let (files, bytes_total) = (manifest.files.len() as u64, manifest.bytes_total());
+        let (index, revision) = match unchanged {
+            Some(unchanged) => unchanged,
+            None => {
+                let refs = self.next_refs(tip.as_ref(), &references, &manifest).await?;
+                let content = Content {
+                    manifest: encode_manifest(&manifest)?,
+                    refs,
+                };
+                reporter.report(Progress {
+                    phase: Phase::Signing,
+                    bytes_done: bytes_total,
+                    bytes_total,
+                    ..Progress::default()
+                });
+                self.sign_and_commit(&repository, tip, content).await?
+            }
+        };
+        // Held until here: from now on the machine's own protection covers the files.
+        drop(imported);
+        let resolved = Resolved {
+            repository,
+            revision,
+            index,
+            freshness: weft_protocol::service::Freshness::Fresh,
+        };
+        Ok(PublishResult {
+            repository: resolved.repository.to_string(),
+            revision: revision.to_string(),
+            reference: inspect::reference_text(&resolved),
+            publisher: publisher.to_string(),
+            files,
+            bytes_total,
+            index,
+            recovery_phrase,
+        })
+    }
+
+    /// Signs the tip's content again under the newest identity event.
+    pub(super) async fn sign_tip_again(&self, repository: &RepositoryId) -> Result<(), ErrorBody> {
+        let Some(tip) = self.tip(repository).await? else {
+            return Ok(());
+        };
+        let manifest = self.stored_manifest(tip.head.manifest).await?;
+        let refs = match tip.head.refs {
+            Some(id) => self.refs(id).await?.unwrap_or_default(),
+            None => Refs::default(),
+        };
+        let content = Content {
+            manifest: encode_manifest(&manifest)?,
+            refs,
+        };
+        self.sign_and_commit(repository, Some(tip), content)
+            .await
+            .map(drop)
+    }
+
+    async fn signer_or_new(
+        &self,
+        request: &PublishRequest,
+    ) -> Result<(PublisherId, Option<IdentityPhrase>), ErrorBody> {
+        if request.publisher.is_none() && self.local_publishers().await?.is_empty() {
+            let (publisher, phrase) = self.create_identity().await?;
+            return Ok((publisher, Some(phrase)));
+        }
+        let publisher = self.signer(request.publisher.as_deref()).await?;
+        Ok((publisher, None))
+    }
+
+    async fn import(
+        &self,
+        found: &[Found],
+        reporter: &Reporter,
+    ) -> Result<Vec<Imported>, ErrorBody> {
+        let mut bytes_total = 0;
+        for file in found {
+            bytes_total += std::fs::metadata(&file.source).map_or(0, |m| m.len());
+        }
+        let mut imported = Vec::with_capacity(found.len());
+        let mut bytes_before = 0;
+        for file in found {
+            let report = |bytes: u64| {
+                reporter.report(Progress {
+                    phase: Phase::Importing,
+                    bytes_done: bytes_before + bytes,
+                    bytes_total,
+                    message: Some(file.path.to_string()),
+                    ..Progress::default()
+                });
+            };
+            let one = self.transfer.import(&file.source, report).await;
+            let one = one.map_err(|e| crate::error::import(&e))?;
+            bytes_before += one.size;
+            imported.push(one);
+        }
+        Ok(imported)
+    }
+
+    /// The tip to build on. A publisher's own node holds all ids of its log; without them it must not sign.
+    async fn tip(&self, repository: &RepositoryId) -> Result<Option<Tip>, ErrorBody> {
+        let wanted = repository.clone();
+        let tip = self
+            .service
+            .view(move |service| {
+                service
+                    .tip(&wanted)
+                    .map(|(tip, leaves)| (tip.head.clone(), tip.id, leaves.map(<[_]>::to_vec)))
+            })
+            .await
+            .ok_or_else(shutting_down)?;
+        match tip {
+            None => Ok(None),
+            Some((head, id, Some(leaves))) => Ok(Some(Tip { head, id, leaves })),
+            Some((_, _, None)) => Err(ErrorBody::new(
+                ErrorCode::Refused,
+                format!("the history of `{repository}` is not complete on this node"),
+            )
+            .with_hint(
+                "connect to a node that has it (`weft info` asks for it), then publish again",
+            )),
+        }
+    }
+
+    /// The tip's index and revision, if publishing these files would say nothing new.
+    async fn unchanged(
+        &self,
+        tip: Option<&Tip>,
+        files: &[File],
+        references: &[RefName],
+    ) -> Result<Option<(u64, ObjectId)>, ErrorBody> {
+        let Some(tip) = tip else { return Ok(None) };
+        let Some(manifest) = self.manifest(tip.head.manifest).await? else {
+            return Ok(None);
+        };
+        let same = manifest.files == files && references.is_empty();
+        Ok(same.then_some((tip.head.index, tip.head.manifest)))
+    }
+
+    async fn next_refs(
+        &self,
+        tip: Option<&Tip>,
+        references: &[RefName],
+        manifest: &Manifest,
+    ) -> Result<Refs, ErrorBody> {
+        let mut refs = match tip.and_then(|tip| tip.head.refs) {
+            Some(id) => self.refs(id).await?.ok_or_else(|| {
+                ErrorBody::new(ErrorCode::Storage, "the references of the tip are not here")
+            })?,
+            None => Refs::default(),
+        };
+        let revision = codec::object_id::<Manifest>(&codec::encode(manifest));
+        for name in references {
+            refs.names.retain(|(other, _)| other != name);
+            refs.names.push((name.clone(), revision));
+        }
+        refs.names.sort();
+        Ok(refs)
+    }
+
+    async fn sign_and_commit(
+        &self,
+        repository: &RepositoryId,
+        tip: Option<Tip>,
+        content: Content,
+    ) -> Result<(u64, ObjectId), ErrorBody> {
+        let publisher = repository.publisher;
+        let identity = self
+            .identity_log(publisher)
+            .await?
+            .ok_or_else(super::identities::no_identity)?;
+        let keys = self
+            .keys
+            .keys(&publisher)?
+            .ok_or_else(super::identities::no_identity)?;
+        let refs = (content.refs != Refs::default()).then(|| codec::preimage(&content.refs));
+        let now = unix();
+        let leaves = tip.as_ref().map_or(&[][..], |tip| &tip.leaves);
+        let head = Head {
+            publisher,
+            name: repository.name.clone(),
+            index: leaves.len() as u64,
+            manifest: id_of(&content.manifest),
+            refs: refs.as_deref().map(id_of),
+            previous: tip.as_ref().map(|tip| tip.id),
+            log_root: log::root(leaves),
+            identity: identity.tip_id(),
+            identity_index: identity.tip().index,
+            issued: now,
+            expires: now.plus(defaults::HEAD_LIFETIME),
+            ttl: defaults::HEAD_TTL_SECS,
+        };
+        let signer = position(&identity.tip().release_keys, &keys.release.public());
+        let Some(signer) = signer else {
+            return Err(ErrorBody::new(
+                ErrorCode::Refused,
+                format!(
+                    "the release key on this node no longer counts for publisher `{publisher}`"
+                ),
+            )
+            .with_hint("the identity was rotated elsewhere; `weft id recover` brings it here"));
+        };
+        let envelope = Envelope::sign(&head, self.network_id, &[(signer, &keys.release)]);
+        let freshness = Freshness {
+            publisher,
+            name: repository.name.clone(),
+            head: envelope.id::<Head>(),
+            index: head.index,
+            issued: now,
+            expires: now.plus(defaults::FRESHNESS_LIFETIME),
+        };
+        let freshness = Envelope::sign(&freshness, self.network_id, &[(0, &keys.freshness)]);
+        let publication = Publication {
+            repository: repository.clone(),
+            identity: identity.envelopes().to_vec(),
+            manifest: content.manifest,
+            refs,
+            head: envelope,
+            freshness: Some(freshness),
+        };
+        let command = Command::Publish(Box::new(publication));
+        match self.service.command(command).await.answer().await? {
+            Outcome::Published { index, revision } => Ok((index, revision)),
+            other => Err(ErrorBody::new(
+                ErrorCode::Failure,
+                format!("the node gave an unexpected answer: {other:?}"),
+            )),
+        }
+    }
+}
+
+fn id_of(preimage: &[u8]) -> ObjectId {
+    ObjectId::new(*blake3::hash(preimage).as_bytes())
+}
+
+fn position<T: PartialEq>(keys: &[T], key: &T) -> Option<u16> {
+    let index = keys.iter().position(|other| other == key)?;
+    u16::try_from(index).ok()
+}
+
+fn describe(found: &[Found], imported: &[Imported]) -> Vec<File> {
+    found
+        .iter()
+        .zip(imported)
+        .map(|(found, imported)| File {
+            path: found.path.clone(),
+            size: imported.size,
+            blake3: imported.blake3,
+            sha256: imported.sha256,
+            git_sha1: imported.git_sha1,
+            role: Role::of_path(found.path.as_str()),
+        })
+        .collect()
+}
+
+fn encode_manifest(manifest: &Manifest) -> Result<Vec<u8>, ErrorBody> {
+    codec::Object::validate(manifest)
+        .map_err(|e| ErrorBody::new(ErrorCode::Usage, format!("cannot publish this: {e}")))?;
+    Ok(codec::preimage(manifest))
+}
+
+async fn read_card(found: &[Found], request: &PublishRequest) -> Result<Card, ErrorBody> {
+    let readme = found
+        .iter()
+        .find(|found| found.path.as_str() == "README.md");
+    let mut card = match readme {
+        None => Card::default(),
+        Some(found) => {
+            let path = found.source.clone();
+            // A card that is not text says nothing.
+            let text =
+                blocking_io(move || Ok(std::fs::read_to_string(path).unwrap_or_default())).await?;
+            super::card::parse(&text)
+        }
+    };
+    if let Some(license) = &request.license {
+        card.license = Some(license.clone());
+    }
+    card.tags.extend(request.tags.iter().cloned());
+    card.tags.sort();
+    card.tags.dedup();
+    Ok(card)
+}
+
+fn repository_name(request: &PublishRequest, root: &Path) -> Result<RepositoryName, ErrorBody> {
+    let absolute = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let name = request.name.clone().unwrap_or_else(|| {
+        let stem = if absolute.is_file() {
+            absolute.file_stem()
+        } else {
+            absolute.file_name()
+        };
+        stem.unwrap_or_default().to_string_lossy().into_owned()
+    });
+    name.parse().map_err(|e| {
+        ErrorBody::new(ErrorCode::Usage, format!("{e}")).with_hint("choose one with `--name`")
+    })
+}
+
+fn parse_references(names: &[String]) -> Result<Vec<RefName>, ErrorBody> {
+    names
+        .iter()
+        .map(|name| {
+            name.parse().map_err(|e| {
+                ErrorBody::new(ErrorCode::Usage, format!("`{name}` is not a tag: {e}"))
+            })
+        })
+        .collect()
+}
+
+fn parse_kind(kind: Option<&str>) -> Result<Kind, ErrorBody> {
+    match kind {
+        None | Some("model") => Ok(Kind::Model),
+        Some("dataset") => Ok(Kind::Dataset),
+        Some("space") => Ok(Kind::Space),
+        Some("adapter") => Ok(Kind::Adapter),
+        Some(other) => Err(ErrorBody::new(
+            ErrorCode::Usage,
+            format!("`{other}` is not a kind of repository"),
+        )
+        .with_hint("use model, dataset, space or adapter")),
+    }
+}

@@ -1,0 +1,178 @@
+//! From commands to tasks.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+use weft_protocol::{
+    id::{BlobHash, NodeId},
+    service::{Input, RequestId},
+};
+
+use super::{
+    Command, availability,
+    context::Context,
+    fetch::{self, Order},
+    observe::{self, Watch},
+};
+
+/// How often unused connections and finished work are looked for.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The one owner of what is running for the machine.
+pub(super) struct Actor {
+    context: Arc<Context>,
+    commands: mpsc::Receiver<Command>,
+    fetches: HashMap<RequestId, CancellationToken>,
+    watches: HashMap<(NodeId, BlobHash), (u64, CancellationToken)>,
+    watches_begun: u64,
+    /// Bounded by what the machine has in flight: it counts its requests, and each observation is one it asked
+    /// for.
+    jobs: JoinSet<Ended>,
+}
+
+/// Which job ended.
+enum Ended {
+    Fetch(RequestId),
+    Watch((NodeId, BlobHash), u64),
+    Inspection,
+}
+
+impl Actor {
+    pub(super) fn new(context: Arc<Context>, commands: mpsc::Receiver<Command>) -> Self {
+        Self {
+            context,
+            commands,
+            fetches: HashMap::new(),
+            watches: HashMap::new(),
+            watches_begun: 0,
+            jobs: JoinSet::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut tidy = tokio::time::interval(TIDY_INTERVAL);
+        loop {
+            tokio::select! {
+                () = self.context.cancel.cancelled() => break,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle(command),
+                    None => break,
+                },
+                Some(ended) = self.jobs.join_next() => match ended {
+                    Ok(ended) => self.ended(&ended),
+                    Err(error) => error!("a transfer task failed: {error}"),
+                },
+                _ = tidy.tick() => {
+                    self.context.peers.close_idle();
+                    self.context.work.tidy();
+                }
+            }
+        }
+        // Tokens are children of the data plane's, so everything is ending by itself.
+        self.context.cancel.cancel();
+        while self.jobs.join_next().await.is_some() {}
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::LearnAddresses { peer, addresses } => {
+                let addresses = addresses
+                    .iter()
+                    .filter_map(|text| text.parse::<SocketAddr>().ok());
+                self.context.peers.learn(peer, addresses);
+            }
+            Command::Inspect { request, blobs } => self.inspect(request, blobs),
+            Command::Protect { blobs } => self.context.collector.protect(&blobs),
+            Command::Offer { blobs } => self.context.offer(&blobs),
+            Command::Observe { peer, blob, size } => self.observe(Watch { peer, blob, size }),
+            Command::Unobserve { peer, blob } => {
+                if let Some((_, cancel)) = self.watches.remove(&(peer, blob)) {
+                    cancel.cancel();
+                }
+            }
+            Command::Fetch {
+                request,
+                peer,
+                blob,
+                size,
+                pieces,
+            } => self.fetch(Order {
+                request,
+                peer,
+                blob,
+                size,
+                pieces,
+            }),
+            Command::Cancel { request } => {
+                if let Some(cancel) = self.fetches.get(&request) {
+                    cancel.cancel();
+                }
+            }
+            Command::Ban { peer } => {
+                debug!(peer = %peer.fmt_short(), "peer banned");
+                self.context.peers.ban(peer);
+            }
+        }
+    }
+
+    fn inspect(&mut self, request: RequestId, blobs: Vec<(BlobHash, u64)>) {
+        let context = Arc::clone(&self.context);
+        let cancel = context.cancel.clone();
+        let inspection = async move {
+            // What a round of collection that is under way may still remove must not be counted as here.
+            context.collector.settled().await;
+            let have = availability::inspect(&context, blobs).await;
+            context
+                .report(Input::BlobsInspected { request, have })
+                .await;
+        };
+        self.jobs.spawn(async move {
+            cancel.run_until_cancelled(inspection).await;
+            Ended::Inspection
+        });
+    }
+
+    fn observe(&mut self, watch: Watch) {
+        let key = (watch.peer, watch.blob);
+        if self.watches.contains_key(&key) {
+            return;
+        }
+        let cancel = self.context.cancel.child_token();
+        self.watches_begun += 1;
+        let number = self.watches_begun;
+        self.watches.insert(key, (number, cancel.clone()));
+        let run = observe::run(Arc::clone(&self.context), watch, cancel);
+        self.jobs.spawn(async move {
+            run.await;
+            Ended::Watch(key, number)
+        });
+    }
+
+    fn fetch(&mut self, order: Order) {
+        let request = order.request;
+        let cancel = self.context.cancel.child_token();
+        self.fetches.insert(request, cancel.clone());
+        let run = fetch::run(Arc::clone(&self.context), order, cancel);
+        self.jobs.spawn(async move {
+            run.await;
+            Ended::Fetch(request)
+        });
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        match ended {
+            Ended::Fetch(request) => {
+                self.fetches.remove(request);
+            }
+            Ended::Watch(key, number) => {
+                // It may have been replaced by a newer one meanwhile.
+                if self.watches.get(key).is_some_and(|(n, _)| n == number) {
+                    self.watches.remove(key);
+                }
+            }
+            Ended::Inspection => {}
+        }
+    }
+}

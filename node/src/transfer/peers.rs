@@ -1,0 +1,320 @@
+//! Connections: at most one in use for each peer, dialled when first needed, shared by everything that goes on
+//! with that peer in both directions, and closed when nothing has for a while.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use iroh::{
+    Endpoint, EndpointAddr, EndpointId,
+    endpoint::{Connection, VarInt},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::debug;
+use weft_protocol::{id::NodeId, limits, service::TransferError};
+
+/// Close code: nothing went on for [`IDLE_MAX`].
+pub(super) const CLOSE_IDLE: VarInt = VarInt::from_u32(0x10);
+/// Close code: the peer is banned.
+pub(super) const CLOSE_BANNED: VarInt = VarInt::from_u32(0x11);
+/// Close code: too many connections.
+pub(super) const CLOSE_BUSY: VarInt = VarInt::from_u32(0x12);
+
+/// How long an unused connection is kept: a pause between two revisions or two steps of a mirror.
+const IDLE_MAX: Duration = Duration::from_secs(90);
+/// A dial that takes longer finds nobody.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// First pause after a failed dial; doubles with each failure.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+/// Longest pause: a peer that was away for an hour is found within a minute of its return.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// Peers remembered with their addresses. A machine knows fewer at a time; the oldest unused go first.
+const PEERS_MAX: usize = 4_096;
+/// Connections a peer may open to us at once: one in use, one it dialled at the same moment as we did, and what
+/// is left of one that broke.
+const INBOUND_PER_PEER_MAX: usize = 4;
+/// Observations open at one peer; below the streams a connection allows, so that requests always find room.
+const OBSERVATIONS_PER_PEER_MAX: usize = 256;
+
+/// All peers the data plane knows.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    /// Held while dialling, so that ten fetches make one dial.
+    dial: tokio::sync::Mutex<()>,
+    observations: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    addresses: BTreeSet<SocketAddr>,
+    connections: Vec<Connection>,
+    inbound: usize,
+    failures: u32,
+    retry_at: Option<Instant>,
+    banned: bool,
+    /// What is going on with the peer now, in both directions.
+    active: usize,
+    used: Instant,
+}
+
+/// A connection in use. While one lives, the connection is not idle.
+#[derive(Debug)]
+pub(super) struct Lease {
+    connection: Connection,
+    _activity: Activity,
+}
+
+/// Something going on with a peer; ends when dropped.
+#[derive(Debug)]
+pub(super) struct Activity(Arc<Peer>);
+
+impl Peers {
+    /// Adds addresses to what is known of a peer.
+    pub(super) fn learn(&self, peer: NodeId, addresses: impl IntoIterator<Item = SocketAddr>) {
+        let peer = self.get(peer);
+        let mut state = peer.state();
+        for address in addresses {
+            if address.port() == 0 || address.ip().is_unspecified() {
+                continue;
+            }
+            if state.addresses.len() < limits::ADDRESSES_PER_PEER_MAX
+                && state.addresses.insert(address)
+            {
+                // A new way to reach it is worth a try at once.
+                state.retry_at = None;
+            }
+        }
+    }
+
+    /// The connection in use with a peer, dialled if there is none; `true` if it is new.
+    ///
+    /// Cancel safe: a dial that is dropped leaves nothing behind.
+    pub(super) async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        id: NodeId,
+    ) -> Result<(Lease, bool), TransferError> {
+        let peer = self.get(id);
+        if let Some(lease) = peer.lease()? {
+            return Ok((lease, false));
+        }
+        let _dialling = peer.dial.lock().await;
+        if let Some(lease) = peer.lease()? {
+            return Ok((lease, false));
+        }
+        let address = peer.address(id)?;
+        let dial = endpoint.connect(address, iroh_blobs::ALPN);
+        match tokio::time::timeout(DIAL_TIMEOUT, dial).await {
+            Ok(Ok(connection)) => {
+                peer.connected(connection);
+                let lease = peer.lease()?.ok_or(TransferError::Connection)?;
+                Ok((lease, true))
+            }
+            Ok(Err(error)) => {
+                debug!(peer = %id.fmt_short(), "dial failed: {error:#}");
+                peer.failed();
+                Err(TransferError::Connection)
+            }
+            Err(_) => {
+                debug!(peer = %id.fmt_short(), "dial timed out");
+                peer.failed();
+                Err(TransferError::Connection)
+            }
+        }
+    }
+
+    /// Takes in a connection that a peer opened. On refusal says with which code to close it.
+    pub(super) fn adopt(&self, id: NodeId, connection: &Connection) -> Result<(), VarInt> {
+        let peer = self.get(id);
+        let mut state = peer.state();
+        if state.banned {
+            return Err(CLOSE_BANNED);
+        }
+        if state.inbound >= INBOUND_PER_PEER_MAX {
+            return Err(CLOSE_BUSY);
+        }
+        state.inbound += 1;
+        state.connections.push(connection.clone());
+        state.used = Instant::now();
+        state.retry_at = None;
+        state.failures = 0;
+        Ok(())
+    }
+
+    /// Forgets a connection that ended.
+    pub(super) fn ended(&self, id: NodeId, connection: &Connection, inbound: bool) {
+        let peer = self.get(id);
+        let mut state = peer.state();
+        state
+            .connections
+            .retain(|other| other.stable_id() != connection.stable_id());
+        if inbound {
+            state.inbound = state.inbound.saturating_sub(1);
+        }
+    }
+
+    /// Marks that something goes on with a peer, so that its connections stay.
+    pub(super) fn activity(&self, id: NodeId) -> Activity {
+        Activity::begin(&self.get(id))
+    }
+
+    /// Room for one more observation at a peer; waits for it.
+    pub(super) async fn observation(&self, id: NodeId) -> Option<OwnedSemaphorePermit> {
+        let slots = Arc::clone(&self.get(id).observations);
+        slots.acquire_owned().await.ok()
+    }
+
+    /// Closes the connections with a peer and refuses new ones for good.
+    pub(super) fn ban(&self, id: NodeId) {
+        let peer = self.get(id);
+        let mut state = peer.state();
+        state.banned = true;
+        for connection in state.connections.drain(..) {
+            connection.close(CLOSE_BANNED, b"banned");
+        }
+    }
+
+    /// Closes connections that are not used.
+    pub(super) fn close_idle(&self) {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        for peer in peers.values() {
+            let mut state = peer.state();
+            if state.active == 0 && state.used.elapsed() >= IDLE_MAX {
+                for connection in state.connections.drain(..) {
+                    connection.close(CLOSE_IDLE, b"idle");
+                }
+            }
+        }
+    }
+
+    fn get(&self, id: NodeId) -> Arc<Peer> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if peers.len() >= PEERS_MAX && !peers.contains_key(&id) {
+            let oldest = peers
+                .iter()
+                .filter(|(_, peer)| peer.is_forgettable())
+                .min_by_key(|(_, peer)| peer.state().used)
+                .map(|(id, _)| *id);
+            if let Some(oldest) = oldest {
+                peers.remove(&oldest);
+            }
+        }
+        Arc::clone(peers.entry(id).or_insert_with(|| Arc::new(Peer::new())))
+    }
+}
+
+impl Peer {
+    fn new() -> Self {
+        Self {
+            dial: tokio::sync::Mutex::new(()),
+            observations: Arc::new(Semaphore::new(OBSERVATIONS_PER_PEER_MAX)),
+            state: Mutex::new(State {
+                addresses: BTreeSet::new(),
+                connections: Vec::new(),
+                inbound: 0,
+                failures: 0,
+                retry_at: None,
+                banned: false,
+                active: 0,
+                used: Instant::now(),
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_forgettable(&self) -> bool {
+        let state = self.state();
+        state.connections.is_empty() && state.active == 0 && !state.banned
+    }
+
+    /// The connection in use, if one is alive.
+    fn lease(self: &Arc<Self>) -> Result<Option<Lease>, TransferError> {
+        let connection = {
+            let mut state = self.state();
+            if state.banned {
+                return Err(TransferError::Refused);
+            }
+            state
+                .connections
+                .retain(|connection| connection.close_reason().is_none());
+            state.connections.last().cloned()
+        };
+        Ok(connection.map(|connection| Lease {
+            connection,
+            _activity: Activity::begin(self),
+        }))
+    }
+
+    /// Where to dial, unless it was tried in vain a moment ago.
+    fn address(&self, id: NodeId) -> Result<EndpointAddr, TransferError> {
+        let endpoint_id =
+            EndpointId::from_bytes(id.as_bytes()).map_err(|_| TransferError::Connection)?;
+        let state = self.state();
+        let too_soon = state.retry_at.is_some_and(|at| Instant::now() < at);
+        if too_soon || state.addresses.is_empty() {
+            return Err(TransferError::Connection);
+        }
+        Ok(state
+            .addresses
+            .iter()
+            .fold(EndpointAddr::new(endpoint_id), |address, ip| {
+                address.with_ip_addr(*ip)
+            }))
+    }
+
+    fn connected(&self, connection: Connection) {
+        let mut state = self.state();
+        if state.banned {
+            connection.close(CLOSE_BANNED, b"banned");
+            return;
+        }
+        state.connections.push(connection);
+        state.failures = 0;
+        state.retry_at = None;
+    }
+
+    fn failed(&self) {
+        let mut state = self.state();
+        let pause = BACKOFF_MIN
+            .saturating_mul(1 << state.failures.min(16))
+            .min(BACKOFF_MAX);
+        state.failures = state.failures.saturating_add(1);
+        state.retry_at = Some(Instant::now() + pause);
+    }
+}
+
+impl Lease {
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Activity {
+    fn begin(peer: &Arc<Peer>) -> Self {
+        let mut state = peer.state();
+        state.active += 1;
+        state.used = Instant::now();
+        drop(state);
+        Self(Arc::clone(peer))
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.active = state.active.saturating_sub(1);
+        state.used = Instant::now();
+    }
+}

@@ -1,0 +1,283 @@
+//! Files out: a complete blob shown under a path, without a second copy where the file system allows.
+//!
+//! The path is a hard link to the store's own file, so it must not be written to: it is made read-only. What
+//! cannot be linked (another file system, a file imported by reference, a blob small enough to live in the store's
+//! database) is copied, as a reflink where possible, and checked before it appears under its name.
+//!
+//! Nothing outside the given root is touched: links on the way are refused, not followed. This guards against
+//! what lies on the disk, not against somebody who changes it at the same moment.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, Metadata},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use iroh_blobs::api::blobs::{BlobStatus, ExportMode, ExportOptions};
+use weft_protocol::{id::BlobHash, path::RepoPath, service::StorageError};
+
+use super::{
+    Handle,
+    context::{Context, hash},
+    fault,
+};
+
+/// What is read at once for hashing.
+const READ_LEN: usize = 1024 * 1024;
+
+/// How a blob came to its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// As a second name of the store's own file; takes no space.
+    Linked,
+    /// As a copy (a reflink where the file system has them).
+    Copied,
+    /// It was there already.
+    Present,
+}
+
+/// Why a blob was not placed.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// The store does not have all of it.
+    #[error("blob `{0}` is not complete")]
+    Incomplete(BlobHash),
+    /// The store's copy no longer has the right content.
+    #[error("the stored copy of blob `{0}` does not match its hash")]
+    Damaged(BlobHash),
+    /// A link or a special file stands in the way.
+    #[error("`{0}` is not a directory of its own")]
+    NotADirectory(PathBuf),
+    /// Another file has the name.
+    #[error("`{0}` exists with other content")]
+    Occupied(PathBuf),
+    /// The file system said no.
+    #[error("`{path}` cannot be written: {source}")]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: StorageError,
+    },
+}
+
+impl Handle {
+    /// Shows a complete blob as `root`/`path`. Parent directories are made; an existing file with the same
+    /// content is left as it is; the file appears whole or not at all.
+    ///
+    /// # Errors
+    /// If the blob is incomplete or damaged, something else stands at the path or in the way, or the disk fails.
+    pub async fn place(
+        &self,
+        blob: BlobHash,
+        root: &Path,
+        path: &RepoPath,
+    ) -> Result<Placed, PlaceError> {
+        let status = self.context.store.status(hash(blob)).await;
+        let Ok(BlobStatus::Complete { size }) = status else {
+            return Err(PlaceError::Incomplete(blob));
+        };
+        let owned = self.context.files.data_path(&hash(blob));
+        let context = Arc::clone(&self.context);
+        let root = root.to_owned();
+        let relative = path.as_str().to_owned();
+        let step = blocking(move || {
+            let (parent, name) = prepare(&root, &relative)?;
+            let target = parent.join(&name);
+            match fs::symlink_metadata(&target) {
+                Ok(metadata) => check_present(&target, &metadata, &owned, blob, size)
+                    .map(|()| Step::Done(Placed::Present)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let is_whole = is_whole(&context, &owned, blob, size);
+                    link(&owned, &parent, &target, is_whole)
+                }
+                Err(error) => Err(write_error(&target, &error)),
+            }
+        })
+        .await?;
+        let (temporary, target) = match step {
+            Step::Done(placed) => return Ok(placed),
+            Step::Copy { temporary, target } => (temporary, target),
+        };
+        let options = ExportOptions {
+            hash: hash(blob),
+            mode: ExportMode::Copy,
+            target: temporary.clone(),
+        };
+        let exported = self.context.store.export_with_opts(options).finish().await;
+        blocking(move || {
+            let result = match exported {
+                Ok(_) => install(&temporary, &target, blob),
+                Err(error) => {
+                    let error = iroh_blobs::api::Error::from(error);
+                    Err(PlaceError::Write {
+                        path: target,
+                        source: fault::storage(&error),
+                    })
+                }
+            };
+            if result.is_err() {
+                fs::remove_file(&temporary).ok();
+            }
+            result
+        })
+        .await
+    }
+}
+
+enum Step {
+    Done(Placed),
+    Copy { temporary: PathBuf, target: PathBuf },
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PlaceError> + Send + 'static,
+) -> Result<T, PlaceError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(PlaceError::Write {
+            path: PathBuf::new(),
+            source: StorageError::Failed(error.to_string()),
+        }),
+    }
+}
+
+/// Makes the directories above the file, one by one and never through a link.
+fn prepare(root: &Path, relative: &str) -> Result<(PathBuf, OsString), PlaceError> {
+    fs::create_dir_all(root).map_err(|error| write_error(root, &error))?;
+    // The root itself is the user's choice, links and all.
+    let mut parent = root
+        .canonicalize()
+        .map_err(|error| write_error(root, &error))?;
+    let (directories, name) = relative.rsplit_once('/').unwrap_or(("", relative));
+    for component in directories.split('/').filter(|part| !part.is_empty()) {
+        parent.push(component);
+        match fs::create_dir(&parent) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let metadata =
+                    fs::symlink_metadata(&parent).map_err(|error| write_error(&parent, &error))?;
+                if !metadata.is_dir() {
+                    return Err(PlaceError::NotADirectory(parent));
+                }
+            }
+            Err(error) => return Err(write_error(&parent, &error)),
+        }
+    }
+    Ok((parent, OsString::from(name)))
+}
+
+/// Accepts what is at the path already if it is a plain file with the blob's content.
+fn check_present(
+    target: &Path,
+    metadata: &Metadata,
+    owned: &Path,
+    blob: BlobHash,
+    size: u64,
+) -> Result<(), PlaceError> {
+    let occupied = || PlaceError::Occupied(target.to_owned());
+    if !metadata.is_file() || metadata.len() != size {
+        return Err(occupied());
+    }
+    if same_file(metadata, owned) {
+        return Ok(());
+    }
+    let found = hash_file(target).map_err(|error| write_error(target, &error))?;
+    if found == blob {
+        Ok(())
+    } else {
+        Err(occupied())
+    }
+}
+
+/// Whether the store's own file is there with the blob's content; read once in a run.
+fn is_whole(context: &Context, owned: &Path, blob: BlobHash, size: u64) -> bool {
+    if !fs::metadata(owned).is_ok_and(|metadata| metadata.len() == size) {
+        return false;
+    }
+    if context.is_intact(&hash(blob)) {
+        return true;
+    }
+    let right = hash_file(owned).is_ok_and(|found| found == blob);
+    if right {
+        context.mark_intact(hash(blob));
+    }
+    right
+}
+
+fn link(owned: &Path, parent: &Path, target: &Path, is_whole: bool) -> Result<Step, PlaceError> {
+    let temporary = parent.join(temporary_name());
+    if is_whole && fs::hard_link(owned, &temporary).is_ok() {
+        let installed = make_read_only(&temporary).and_then(|()| fs::rename(&temporary, target));
+        if let Err(error) = installed {
+            fs::remove_file(&temporary).ok();
+            return Err(write_error(target, &error));
+        }
+        return Ok(Step::Done(Placed::Linked));
+    }
+    Ok(Step::Copy {
+        temporary,
+        target: target.to_owned(),
+    })
+}
+
+/// Gives a finished copy its name, if it is what it should be.
+fn install(temporary: &Path, target: &Path, blob: BlobHash) -> Result<Placed, PlaceError> {
+    let found = hash_file(temporary).map_err(|error| write_error(temporary, &error))?;
+    if found != blob {
+        return Err(PlaceError::Damaged(blob));
+    }
+    fs::rename(temporary, target).map_err(|error| write_error(target, &error))?;
+    Ok(Placed::Copied)
+}
+
+/// BLAKE3 of a file's content.
+pub(super) fn hash_file(path: &Path) -> io::Result<BlobHash> {
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; READ_LEN];
+    loop {
+        let len = file.read(&mut buffer)?;
+        match buffer.get(..len) {
+            Some(read) if !read.is_empty() => hasher.update(read),
+            _ => return Ok(BlobHash::new(hasher.finalize().into())),
+        };
+    }
+}
+
+fn make_read_only(path: &Path) -> io::Result<()> {
+    let mut permissions = fs::metadata(path)?.permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(path, permissions)
+}
+
+#[cfg(unix)]
+fn same_file(metadata: &Metadata, owned: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(owned)
+        .is_ok_and(|owned| owned.dev() == metadata.dev() && owned.ino() == metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn same_file(_metadata: &Metadata, _owned: &Path) -> bool {
+    false
+}
+
+/// A name that no other placement of this process uses; one left by a crash is overwritten or ignored.
+fn temporary_name() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!(".weft-{}-{number}.part", std::process::id())
+}
+
+fn write_error(path: &Path, error: &io::Error) -> PlaceError {
+    PlaceError::Write {
+        path: path.to_owned(),
+        source: fault::io_storage(error),
+    }
+}

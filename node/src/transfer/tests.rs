@@ -1,0 +1,1 @@
+//! The data plane against itself, over real sockets on the loopback.

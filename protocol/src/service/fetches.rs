@@ -1,0 +1,195 @@
+//! Commands that wait for a download, and what the service does around a download.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    CommandError, CommandId, Event, Fetched, Outcome, Resolved, Service, StorageError,
+    pending::{After, Sought},
+};
+use crate::{
+    id::{NodeId, RevisionId},
+    op::RevisionState,
+    swarm::News,
+    time::Instant,
+};
+
+/// A command that waits for a revision.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) command: CommandId,
+    pub(crate) resolved: Resolved,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Fetches {
+    waiting: BTreeMap<RevisionId, Vec<Waiter>>,
+    /// Downloads whose completion is being written.
+    completing: BTreeSet<RevisionId>,
+}
+
+/// No progress and nobody who has what is missing for this long ends the commands that wait; the download
+/// itself goes on.
+const NO_PROVIDERS_AFTER: Duration = Duration::from_secs(30);
+
+impl Fetches {
+    /// Lets a command wait for a revision.
+    pub(crate) fn wait(&mut self, revision: RevisionId, waiter: Waiter) {
+        self.waiting.entry(revision).or_default().push(waiter);
+    }
+
+    /// Commands that wait for a revision.
+    pub(crate) fn commands(&self, revision: &RevisionId) -> Vec<CommandId> {
+        let waiters = self.waiting.get(revision).into_iter().flatten();
+        waiters.map(|waiter| waiter.command).collect()
+    }
+}
+
+impl Service {
+    /// Starts the download of a revision whose record is durable.
+    pub(super) fn start_download(&mut self, revision: RevisionId, sources: BTreeSet<NodeId>) {
+        let Some(held) = self.revisions.get(&revision) else {
+            return;
+        };
+        let blobs = held.blobs.clone();
+        let mut hints = self.searches.found(&Sought::Revision(revision));
+        hints.extend(sources);
+        hints.remove(&self.params.node);
+        self.swarm(|swarm, ctx| swarm.start(revision, &blobs, hints, ctx));
+        self.search(Sought::Revision(revision));
+        let over = !self.searches.is_searching(&Sought::Revision(revision));
+        self.swarm(|swarm, ctx| swarm.hint(&revision, [], over, ctx));
+        self.exchange_peers(revision);
+    }
+
+    /// Takes in what the swarm reported.
+    pub(super) fn hear_swarm(&mut self) {
+        for news in self.swarm.take_news() {
+            match news {
+                News::Complete(revision) => self.downloaded(revision),
+                News::StorageFailed(revisions, error) => {
+                    for revision in revisions {
+                        self.fail_waiters(&revision, |_| error.clone().into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every blob is here: writes that down first.
+    fn downloaded(&mut self, revision: RevisionId) {
+        let Some(held) = self.revisions.get(&revision) else {
+            self.swarm.take_finished(&revision);
+            return;
+        };
+        if !self.fetches.completing.insert(revision) {
+            return;
+        }
+        let mut record = held.latest.clone();
+        record.state = RevisionState::Complete;
+        let op = self.revisions.stage(record, Vec::new);
+        self.commit(vec![op], After::Completed(revision));
+    }
+
+    /// The completion is written, or not.
+    pub(super) fn completed(&mut self, revision: RevisionId, result: Result<(), StorageError>) {
+        self.fetches.completing.remove(&revision);
+        if let Err(error) = result {
+            self.revisions.failed(&revision);
+            self.fail_waiters(&revision, |_| error.clone().into());
+            self.swarm.take_finished(&revision);
+            return;
+        }
+        self.revisions.committed(&revision);
+        self.revisions.tell(&mut self.out);
+        let progress = self.swarm.progress(&revision);
+        self.swarm.take_finished(&revision);
+        let (Some(held), Some(progress)) = (self.revisions.get(&revision), progress) else {
+            return;
+        };
+        let repository = held.latest.repository.clone();
+        self.out.event(Event::RevisionComplete {
+            repository: repository.clone(),
+            revision,
+        });
+        for waiter in self.fetches.waiting.remove(&revision).unwrap_or_default() {
+            let fetched = Fetched {
+                resolved: waiter.resolved,
+                bytes_total: progress.bytes_total,
+                bytes_fetched: progress.bytes_fetched,
+                bytes_reused: progress.bytes_reused,
+                sources: progress.sources.clone(),
+            };
+            self.reply(waiter.command, Ok(Outcome::Fetched(fetched)));
+        }
+        self.put_soon(&repository);
+        self.sync_leaves(&repository, None);
+    }
+
+    /// Ends every command that waits for a revision.
+    pub(super) fn fail_waiters(
+        &mut self,
+        revision: &RevisionId,
+        error: impl Fn(&Waiter) -> CommandError,
+    ) {
+        for waiter in self.fetches.waiting.remove(revision).unwrap_or_default() {
+            let error = error(&waiter);
+            self.reply(waiter.command, Err(error));
+        }
+    }
+
+    /// Ends one waiting command; its download goes on in the background.
+    pub(super) fn cancel_fetch(&mut self, command: CommandId) -> bool {
+        let mut found = false;
+        for waiters in self.fetches.waiting.values_mut() {
+            let before = waiters.len();
+            waiters.retain(|waiter| waiter.command != command);
+            found |= waiters.len() < before;
+        }
+        self.fetches
+            .waiting
+            .retain(|_, waiters| !waiters.is_empty());
+        if found {
+            self.reply(command, Err(CommandError::Cancelled));
+        }
+        found
+    }
+
+    /// Ends commands whose download found nobody for too long.
+    pub(super) fn end_starving(&mut self) {
+        let now = self.now.instant;
+        let revisions: Vec<RevisionId> = self.fetches.waiting.keys().copied().collect();
+        for revision in revisions {
+            let Some(progress) = self.swarm.progress(&revision) else {
+                continue;
+            };
+            if starves_at(progress.progressed, progress.peers_active) <= now {
+                let bytes_missing = progress.bytes_missing;
+                self.fail_waiters(&revision, |_| CommandError::NoProviders {
+                    revision,
+                    bytes_missing,
+                });
+            }
+        }
+    }
+
+    /// When [`Self::end_starving`] may have something to do.
+    pub(super) fn next_starving(&self) -> Option<Instant> {
+        let progress = |revision| self.swarm.progress(revision);
+        self.fetches
+            .waiting
+            .keys()
+            .filter_map(progress)
+            .map(|progress| starves_at(progress.progressed, progress.peers_active))
+            .min()
+    }
+}
+
+/// While somebody still tries, patience is twice as long: a stall is noticed and re-assigned meanwhile.
+fn starves_at(progressed: Instant, peers_active: u32) -> Instant {
+    let factor = if peers_active > 0 { 2 } else { 1 };
+    progressed + NO_PROVIDERS_AFTER * factor
+}

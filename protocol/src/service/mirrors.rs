@@ -1,0 +1,368 @@
+//! Standing orders: follow heads, fetch what they name, stay inside the quota.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    CommandError, Event, Selector, Service,
+    pending::{After, Ask, Sought},
+    resolve::{Goal, Keep},
+};
+use crate::{
+    id::{NodeId, PublisherId, RepositoryId, RepositoryName, RevisionId},
+    limits,
+    op::{MirrorRecord, MirrorScope, Op, Pin, RevisionRecord, RevisionState, Snapshot},
+    time::Instant,
+    wire,
+};
+
+/// All orders.
+#[derive(Debug, Default)]
+pub(crate) struct Mirrors {
+    orders: BTreeMap<MirrorScope, MirrorRecord>,
+    poll: BTreeMap<MirrorScope, Instant>,
+    /// Repositories whose last attempt failed, and when to try again.
+    retry: BTreeMap<RepositoryId, Instant>,
+    /// Revisions that do not fit, told once each.
+    too_large: BTreeSet<RevisionId>,
+}
+
+/// How often followed repositories are asked about; gossip is faster, this is for what it missed.
+const POLL: Duration = Duration::from_secs(120);
+/// A fetch that failed is tried again after this.
+const RETRY: Duration = Duration::from_secs(30);
+
+impl Mirrors {
+    /// Takes in what the registry holds.
+    pub(crate) fn new(snapshot: &Snapshot, now: Instant) -> Self {
+        let orders: BTreeMap<_, _> = snapshot
+            .mirrors
+            .iter()
+            .map(|record| (record.scope.clone(), record.clone()))
+            .collect();
+        Self {
+            poll: orders.keys().map(|scope| (scope.clone(), now)).collect(),
+            orders,
+            ..Self::default()
+        }
+    }
+
+    /// The order that covers a repository; its own one before its publisher's.
+    pub(crate) fn order_for(&self, repository: &RepositoryId) -> Option<&MirrorRecord> {
+        let own = MirrorScope::Repository(repository.clone());
+        let publisher = MirrorScope::Publisher(repository.publisher);
+        self.orders
+            .get(&own)
+            .or_else(|| self.orders.get(&publisher))
+    }
+
+    /// All orders.
+    pub(crate) fn orders(&self) -> impl Iterator<Item = &MirrorRecord> {
+        self.orders.values()
+    }
+
+    /// When something is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.poll.values().chain(self.retry.values()).copied().min()
+    }
+}
+
+impl Service {
+    /// An order became durable.
+    pub(super) fn mirror_ordered(&mut self, record: MirrorRecord) {
+        let scope = record.scope.clone();
+        self.mirrors.orders.insert(scope.clone(), record);
+        self.mirrors.too_large.clear();
+        self.poll_mirror(&scope);
+    }
+
+    /// An order's end became durable.
+    pub(super) fn mirror_ended(&mut self, scope: &MirrorScope) {
+        self.mirrors.orders.remove(scope);
+        self.mirrors.poll.remove(scope);
+        self.cancel_mirror_resolves();
+    }
+
+    /// Whether an order with this scope stands.
+    pub(super) fn is_mirrored(&self, scope: &MirrorScope) -> bool {
+        self.mirrors.orders.contains_key(scope)
+    }
+
+    /// Asks what is due to be asked, and tries again what failed.
+    pub(super) fn run_mirrors(&mut self) {
+        let now = self.now.instant;
+        let due: Vec<MirrorScope> = self
+            .mirrors
+            .poll
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(scope, _)| scope.clone())
+            .collect();
+        for scope in due {
+            self.poll_mirror(&scope);
+        }
+        let again: Vec<RepositoryId> = self
+            .mirrors
+            .retry
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(repository, _)| repository.clone())
+            .collect();
+        for repository in again {
+            self.mirrors.retry.remove(&repository);
+            self.follow_head(&repository);
+        }
+    }
+
+    fn poll_mirror(&mut self, scope: &MirrorScope) {
+        let jitter = Duration::from_secs(self.rng.u64(..30));
+        let next = self.now.instant + POLL + jitter;
+        self.mirrors.poll.insert(scope.clone(), next);
+        let publisher = match scope {
+            MirrorScope::Publisher(publisher) => *publisher,
+            MirrorScope::Repository(repository) => repository.publisher,
+        };
+        self.search(Sought::Publisher(publisher));
+        let peers: Vec<NodeId> = self
+            .peers
+            .ids()
+            .take(limits::PEERS_PER_QUESTION_MAX)
+            .collect();
+        for peer in peers {
+            self.ask_for_mirror(scope, peer);
+        }
+        for repository in self.repositories_in(scope) {
+            self.find_record(&repository, None);
+            self.follow_head(&repository);
+        }
+    }
+
+    /// A new peer may know more.
+    pub(super) fn mirror_peer(&mut self, peer: NodeId) {
+        let scopes: Vec<_> = self.mirrors.orders.keys().cloned().collect();
+        for scope in scopes {
+            self.ask_for_mirror(&scope, peer);
+        }
+    }
+
+    fn ask_for_mirror(&mut self, scope: &MirrorScope, peer: NodeId) {
+        if let MirrorScope::Publisher(publisher) = scope {
+            self.ask_publisher(peer, *publisher, None);
+        }
+        let repositories = self.repositories_in(scope);
+        for repository in repositories
+            .into_iter()
+            .take(limits::REPOSITORIES_PER_PEER_MAX)
+        {
+            self.ask_repository(peer, repository);
+        }
+    }
+
+    fn repositories_in(&self, scope: &MirrorScope) -> Vec<RepositoryId> {
+        match scope {
+            MirrorScope::Publisher(publisher) => {
+                self.facts.of_publisher(*publisher).cloned().collect()
+            }
+            MirrorScope::Repository(repository) => vec![repository.clone()],
+        }
+    }
+
+    fn ask_publisher(
+        &mut self,
+        peer: NodeId,
+        publisher: PublisherId,
+        after: Option<RepositoryName>,
+    ) {
+        let message = wire::Request::Publisher { publisher, after };
+        self.ask(peer, message, Ask::Publisher { publisher });
+    }
+
+    fn ask_repository(&mut self, peer: NodeId, repository: RepositoryId) {
+        let held = self.facts.repositories.get(&repository);
+        let message = wire::Request::Repository {
+            repository: repository.clone(),
+            have: held.map(|held| held.tip.head.index),
+        };
+        let ask = Ask::Repository {
+            repository,
+            resolve: None,
+            extension: false,
+        };
+        self.ask(peer, message, ask);
+    }
+
+    /// A peer told which repositories it knows of a mirrored publisher.
+    pub(super) fn names_received(
+        &mut self,
+        peer: NodeId,
+        publisher: PublisherId,
+        names: Vec<RepositoryName>,
+    ) {
+        if !self.is_mirrored(&MirrorScope::Publisher(publisher)) {
+            return;
+        }
+        let more = names.len() >= limits::NAMES_PER_RESPONSE_MAX;
+        let last = names.last().cloned();
+        let mut known = self.facts.of_publisher(publisher).count();
+        for name in names.into_iter().take(limits::NAMES_PER_RESPONSE_MAX) {
+            let repository = RepositoryId { publisher, name };
+            if self.facts.repositories.contains_key(&repository) {
+                continue;
+            }
+            known += 1;
+            if known > limits::REPOSITORIES_PER_PUBLISHER_MAX {
+                return;
+            }
+            self.find_record(&repository, None);
+            self.ask_repository(peer, repository);
+        }
+        if more {
+            self.ask_publisher(peer, publisher, last);
+        }
+    }
+
+    /// Fetches the tip of a followed repository unless it is here or on its way.
+    pub(super) fn follow_head(&mut self, repository: &RepositoryId) {
+        let followed = self.mirrors.order_for(repository).is_some();
+        let waits = self.mirrors.retry.contains_key(repository);
+        if !followed || waits || self.facts.refusal(repository).is_some() {
+            return;
+        }
+        let Some(held) = self.facts.repositories.get(repository) else {
+            return;
+        };
+        let tip = held.tip.head.manifest;
+        let kept = self.revisions.get(&tip).is_some_and(|held| {
+            let record = &held.latest;
+            let here = record.state == RevisionState::Complete || self.swarm.is_running(&tip);
+            record.pin >= Pin::Mirror && record.seed && here
+        });
+        let refused = self.mirrors.too_large.contains(&tip);
+        if kept || refused || self.resolves.mirrors(repository) {
+            return;
+        }
+        let keep = Keep {
+            pin: Pin::Mirror,
+            seed: true,
+        };
+        let goal = Goal {
+            command: None,
+            keep: Some(keep),
+        };
+        self.resolve(repository.clone(), Selector::Revision(tip), goal);
+    }
+
+    /// What a mirror wanted could not be had: again later.
+    pub(super) fn mirror_failed(&mut self, repository: &RepositoryId) {
+        let at = self.now.instant + RETRY;
+        if self.mirrors.order_for(repository).is_some() {
+            self.mirrors.retry.insert(repository.clone(), at);
+        }
+    }
+
+    /// Frees what the quota of the order asks for, older revisions first; the tips of other repositories stay.
+    pub(super) fn make_room_in_mirror(
+        &mut self,
+        repository: &RepositoryId,
+        revision: RevisionId,
+        bytes: u64,
+    ) -> Result<(), CommandError> {
+        let Some(order) = self.mirrors.order_for(repository).cloned() else {
+            return Err(CommandError::Refused(
+                "the mirror order has ended".to_owned(),
+            ));
+        };
+        let Some(bytes_max) = order.bytes_max else {
+            return Ok(());
+        };
+        let counted = |record: &RevisionRecord| {
+            record.pin == Pin::Mirror
+                && self.mirrors.order_for(&record.repository).map(|o| &o.scope)
+                    == Some(&order.scope)
+        };
+        let used = self.revisions.bytes(counted);
+        let is_other_tip = |record: &RevisionRecord| {
+            let held = self.facts.repositories.get(&record.repository);
+            record.repository != *repository
+                && held.is_some_and(|held| held.tip.head.manifest == record.revision)
+        };
+        let mut free = bytes_max.saturating_sub(used);
+        let mut victims = Vec::new();
+        for record in self.revisions.collectable(counted) {
+            if free >= bytes {
+                break;
+            }
+            if !is_other_tip(&record) {
+                free = free.saturating_add(record.bytes_total);
+                victims.push(record);
+            }
+        }
+        if free < bytes {
+            if self.mirrors.too_large.insert(revision) {
+                self.out.event(Event::QuotaExceeded {
+                    repository: repository.clone(),
+                    revision,
+                    bytes,
+                    bytes_max,
+                });
+            }
+            return Err(CommandError::Refused("the quota is full".to_owned()));
+        }
+        self.forget(&victims, None);
+        Ok(())
+    }
+
+    /// Frees what the cache limit asks for, least recently used first.
+    pub(super) fn make_room_in_cache(&mut self, bytes: u64) -> Result<(), CommandError> {
+        let Some(bytes_max) = self.params.cache_bytes_max else {
+            return Ok(());
+        };
+        let mut free = bytes_max.saturating_sub(self.revisions.bytes(|_| true));
+        let mut victims = Vec::new();
+        for record in self.revisions.collectable(|record| record.pin == Pin::None) {
+            if free >= bytes {
+                break;
+            }
+            free = free.saturating_add(record.bytes_total);
+            victims.push(record);
+        }
+        if free < bytes {
+            let reason = format!("{bytes} bytes do not fit the cache limit of {bytes_max} bytes");
+            return Err(CommandError::Refused(reason));
+        }
+        self.forget(&victims, None);
+        Ok(())
+    }
+
+    /// Forgets revisions: their downloads end, their objects and files may be collected.
+    pub(super) fn forget(
+        &mut self,
+        victims: &[RevisionRecord],
+        reply: Option<(super::CommandId, super::Outcome)>,
+    ) {
+        if victims.is_empty() && reply.is_none() {
+            return;
+        }
+        let mut ops = Vec::new();
+        let mut forgotten = BTreeSet::new();
+        for record in victims {
+            let revision = record.revision;
+            ops.push(Op::DeleteRevision {
+                repository: record.repository.clone(),
+                revision,
+            });
+            ops.push(Op::DeleteObject { id: revision });
+            forgotten.insert(revision);
+            self.swarm(|swarm, ctx| swarm.stop(&revision, ctx));
+            self.fail_waiters(&revision, |_| CommandError::Cancelled);
+        }
+        let after = After::Revisions {
+            changed: BTreeSet::new(),
+            forgotten,
+            reply,
+        };
+        self.commit(ops, after);
+    }
+}

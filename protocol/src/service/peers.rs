@@ -1,0 +1,243 @@
+//! Connected peers and the peer book.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    Output, PeerView, RequestId, Service,
+    pending::{After, Ask, Purpose},
+};
+use crate::{
+    id::{NodeId, RevisionId},
+    limits,
+    op::{Op, PeerRecord, Snapshot},
+    time::Instant,
+    wire,
+};
+
+/// One connected peer.
+#[derive(Debug)]
+struct Connected {
+    address: String,
+    agent: String,
+}
+
+/// Everybody.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    connected: BTreeMap<NodeId, Connected>,
+    book: BTreeMap<NodeId, PeerRecord>,
+    /// Who asked for peers of a revision, and when: they have or fetch it.
+    interested: BTreeMap<RevisionId, BTreeMap<NodeId, Instant>>,
+}
+
+/// Somebody who asked for peers of a revision is worth naming for this long.
+const INTEREST_KEEP: Duration = Duration::from_secs(3_600);
+
+impl Peers {
+    /// Takes in the peer book.
+    pub(crate) fn new(snapshot: &Snapshot) -> Self {
+        let book = snapshot
+            .peers
+            .iter()
+            .map(|record| (record.peer, record.clone()));
+        Self {
+            book: book.collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.connected.keys().copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.connected.is_empty()
+    }
+
+    pub(crate) fn is_connected(&self, peer: &NodeId) -> bool {
+        self.connected.contains_key(peer)
+    }
+
+    /// Addresses out of the book.
+    pub(crate) fn addresses(&self, peer: &NodeId) -> &[String] {
+        self.book.get(peer).map_or(&[], |record| &record.addresses)
+    }
+
+    /// Records a peer's interest in a revision.
+    pub(crate) fn note_interest(&mut self, peer: NodeId, revision: RevisionId, now: Instant) {
+        let full = self.interested.len() >= limits::INTERESTS_MAX;
+        if full && !self.interested.contains_key(&revision) {
+            self.interested.pop_first();
+        }
+        let peers = self.interested.entry(revision).or_default();
+        peers.retain(|_, at| now.since(*at) < INTEREST_KEEP);
+        if peers.len() < limits::PEERS_PER_DOWNLOAD_MAX {
+            peers.insert(peer, now);
+        }
+    }
+
+    /// Who showed interest in a revision.
+    pub(crate) fn interested(&self, revision: &RevisionId) -> impl Iterator<Item = NodeId> + '_ {
+        let peers = self.interested.get(revision).into_iter().flatten();
+        peers.map(|(peer, _)| *peer)
+    }
+}
+
+impl Service {
+    /// Asks a connected peer, unless too many questions to it are open.
+    pub(super) fn ask(
+        &mut self,
+        peer: NodeId,
+        message: wire::Request,
+        ask: Ask,
+    ) -> Option<RequestId> {
+        if self.pending.asked_of(&peer) >= limits::QUESTIONS_PER_PEER_MAX {
+            return None;
+        }
+        let purpose = Purpose::Ask(peer, ask);
+        let request = self.pending.insert(&mut self.out, purpose);
+        self.out.push(Output::SendRequest {
+            request,
+            peer,
+            message,
+        });
+        Some(request)
+    }
+
+    /// A connection exists.
+    pub(super) fn peer_connected(&mut self, peer: NodeId, address: String) {
+        if peer == self.params.node || self.swarm.is_banned(&peer) {
+            return;
+        }
+        let first = self.peers.is_empty();
+        let agent = String::new();
+        self.peers
+            .connected
+            .insert(peer, Connected { address, agent });
+        let hello = wire::Request::Hello(self.params.hello.clone());
+        self.ask(peer, hello, Ask::Hello);
+        if first {
+            self.hurry_searches();
+        }
+        self.run_searches();
+        let running: Vec<RevisionId> = self.swarm.running().copied().collect();
+        for revision in running.into_iter().take(limits::REVISIONS_PER_EXCHANGE_MAX) {
+            self.ask(
+                peer,
+                wire::Request::Peers { revision },
+                Ask::Peers { revision },
+            );
+        }
+        self.swarm(|swarm, ctx| swarm.connected(peer, ctx));
+        self.put_again();
+        self.mirror_peer(peer);
+        self.advance_resolves();
+    }
+
+    /// The last connection is gone.
+    pub(super) fn peer_disconnected(&mut self, peer: &NodeId) {
+        self.peers.connected.remove(peer);
+        self.serving.forget(peer);
+        self.swarm(|swarm, ctx| swarm.disconnected(peer, ctx));
+    }
+
+    /// A peer said where it can be dialled: remembered between runs.
+    pub(super) fn peer_addresses(&mut self, peer: NodeId, mut addresses: Vec<String>) {
+        addresses.truncate(limits::ADDRESSES_PER_PEER_MAX);
+        if !self.peers.is_connected(&peer) || addresses.is_empty() {
+            return;
+        }
+        let record = PeerRecord {
+            peer,
+            addresses,
+            seen: self.now.unix,
+        };
+        if self.peers.addresses(&peer) == record.addresses.as_slice() {
+            return;
+        }
+        let mut ops = vec![Op::PutPeer(record.clone())];
+        self.peers.book.insert(peer, record);
+        while self.peers.book.len() > limits::PEER_BOOK_MAX {
+            let connected = &self.peers.connected;
+            let oldest = self
+                .peers
+                .book
+                .values()
+                .filter(|record| !connected.contains_key(&record.peer))
+                .min_by_key(|record| (record.seen, record.peer))
+                .map(|record| record.peer);
+            let Some(oldest) = oldest.or_else(|| self.peers.book.keys().next().copied()) else {
+                break;
+            };
+            self.peers.book.remove(&oldest);
+            ops.push(Op::DeletePeer { peer: oldest });
+        }
+        self.commit(ops, After::Quiet);
+    }
+
+    /// A peer introduced itself.
+    pub(super) fn hello_received(&mut self, peer: NodeId, hello: wire::Hello) {
+        let mut addresses = hello.data_addresses;
+        addresses.truncate(limits::ADDRESSES_PER_PEER_MAX);
+        if let Some(connected) = self.peers.connected.get_mut(&peer) {
+            connected.agent = hello
+                .agent
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(64)
+                .collect();
+        }
+        if !addresses.is_empty() {
+            self.out
+                .push(Output::LearnDataAddresses { peer, addresses });
+        }
+    }
+
+    /// Dials the peer book, most recently seen first.
+    pub(super) fn dial_book(&mut self) {
+        let mut records: Vec<PeerRecord> = self.peers.book.values().cloned().collect();
+        records.sort_by_key(|record| (std::cmp::Reverse(record.seen), record.peer));
+        for record in records.into_iter().take(limits::PEERS_DIALLED_AT_START_MAX) {
+            self.connect(record.peer, record.addresses);
+        }
+    }
+
+    pub(super) fn view_peers(&self) -> Vec<PeerView> {
+        self.peers
+            .connected
+            .iter()
+            .map(|(peer, connected)| {
+                let (bytes_received, in_flight) = self.swarm.peer(peer);
+                PeerView {
+                    peer: *peer,
+                    address: connected.address.clone(),
+                    agent: connected.agent.clone(),
+                    bytes_received,
+                    in_flight,
+                }
+            })
+            .collect()
+    }
+
+    /// Peers that are known to have or fetch a revision, with addresses to dial.
+    pub(super) fn peers_of(
+        &self,
+        revision: &RevisionId,
+        except: NodeId,
+    ) -> Vec<wire::PeerAddresses> {
+        let mut peers: BTreeSet<NodeId> = self.peers.interested(revision).collect();
+        peers.extend(self.swarm.known_peers(revision));
+        peers.remove(&except);
+        let known = peers.into_iter().filter(|peer| !self.swarm.is_banned(peer));
+        known
+            .map(|peer| wire::PeerAddresses {
+                peer,
+                addresses: self.peers.addresses(&peer).to_vec(),
+            })
+            .take(limits::PEERS_PER_RESPONSE_MAX)
+            .collect()
+    }
+}

@@ -1,0 +1,156 @@
+//! What each answer that is still awaited is for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    CommandId, InboundId, Outbox, Outcome, RequestId, offers::Change, offers::Offer,
+    resolve::ResolveId,
+};
+use crate::{
+    id::{NodeId, ObjectId, PublisherId, RepositoryId, RevisionId},
+    op::{MirrorRecord, MirrorScope},
+};
+
+/// Why something was asked.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// A question to a peer.
+    Ask(NodeId, Ask),
+    /// A record search.
+    FindRecord {
+        repository: RepositoryId,
+        resolve: Option<ResolveId>,
+    },
+    /// A provider search.
+    FindProviders(Sought),
+    /// A record on its way into the DHT.
+    PutRecord(RepositoryId),
+    /// A batch of writes.
+    Commit(After),
+    /// An object out of the registry, for a peer.
+    ServeObject { peer: NodeId, inbound: InboundId },
+    /// An object out of the registry, for a resolution.
+    LocalObject { resolve: ResolveId, id: ObjectId },
+    /// A head out of the registry, for a peer.
+    ServeHead(HeadQuestion),
+    /// A freshness statement.
+    Sign(RepositoryId),
+}
+
+/// A peer wants to know that a revision was once the head.
+#[derive(Debug, Clone)]
+pub(crate) struct HeadQuestion {
+    pub(crate) peer: NodeId,
+    pub(crate) inbound: InboundId,
+    pub(crate) repository: RepositoryId,
+    pub(crate) revision: RevisionId,
+    /// Where it is looked for now.
+    pub(crate) index: u64,
+    /// How many more heads may be looked at, this one included.
+    pub(crate) tries: u32,
+}
+
+/// What a peer was asked.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Hello,
+    /// The head; `extension` if it was asked because an earlier answer lacked the proof.
+    Repository {
+        repository: RepositoryId,
+        resolve: Option<ResolveId>,
+        extension: bool,
+    },
+    Log {
+        repository: RepositoryId,
+    },
+    Publisher {
+        publisher: PublisherId,
+    },
+    Object {
+        resolve: ResolveId,
+        id: ObjectId,
+    },
+    Revision {
+        resolve: ResolveId,
+    },
+    Peers {
+        revision: RevisionId,
+    },
+}
+
+/// Whose providers are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Sought {
+    Revision(RevisionId),
+    Publisher(PublisherId),
+}
+
+/// What follows once a batch is durable.
+#[derive(Debug)]
+pub(crate) enum After {
+    /// A judged record becomes what this node believes.
+    Offer(Box<Offer>, Box<Change>),
+    /// Verified leaves are kept.
+    Leaves {
+        repository: RepositoryId,
+        ids: Vec<ObjectId>,
+    },
+    /// A resolution ends.
+    Resolved(ResolveId),
+    /// A download is finished.
+    Completed(RevisionId),
+    /// Revision records changed or are gone.
+    Revisions {
+        changed: BTreeSet<RevisionId>,
+        forgotten: BTreeSet<RevisionId>,
+        reply: Option<(CommandId, Outcome)>,
+    },
+    /// A longer identity log of a local publisher.
+    Identity {
+        command: CommandId,
+        log: Box<crate::identity::IdentityLog>,
+    },
+    /// A mirror order stands.
+    Mirror {
+        command: CommandId,
+        record: MirrorRecord,
+    },
+    /// A mirror order ended.
+    Unmirror {
+        command: CommandId,
+        scope: MirrorScope,
+    },
+    /// Nothing.
+    Quiet,
+}
+
+/// All awaited answers.
+#[derive(Debug, Default)]
+pub(crate) struct Pending(BTreeMap<RequestId, Purpose>);
+
+impl Pending {
+    /// Books a purpose under a new request id.
+    pub(crate) fn insert(&mut self, out: &mut Outbox, purpose: Purpose) -> RequestId {
+        let request = out.request_id();
+        self.0.insert(request, purpose);
+        request
+    }
+
+    /// Ends the wait.
+    pub(crate) fn remove(&mut self, request: RequestId) -> Option<Purpose> {
+        self.0.remove(&request)
+    }
+
+    /// What a request is for, while more answers may come.
+    pub(crate) fn get(&self, request: RequestId) -> Option<&Purpose> {
+        self.0.get(&request)
+    }
+
+    /// How many questions to a peer are open.
+    pub(crate) fn asked_of(&self, peer: &NodeId) -> usize {
+        self.0
+            .values()
+            .filter(|purpose| matches!(purpose, Purpose::Ask(asked, _) if asked == peer))
+            .count()
+    }
+}

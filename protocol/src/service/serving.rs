@@ -1,0 +1,338 @@
+//! Answering what peers ask. Only durable facts are told; questions that need the disk are bounded per peer.
+
+use std::collections::BTreeMap;
+
+use super::{
+    InboundId, Output, Service,
+    pending::{After, Ask, HeadQuestion, Purpose},
+};
+use crate::{
+    head::Head,
+    id::{NodeId, ObjectId, RepositoryId, RevisionId},
+    limits, log,
+    sign::Envelope,
+    wire,
+};
+
+/// Open disk questions by peer.
+#[derive(Debug, Default)]
+pub(crate) struct Serving(BTreeMap<NodeId, u32>);
+
+impl Serving {
+    fn begin(&mut self, peer: NodeId) -> bool {
+        let open = self.0.entry(peer).or_default();
+        *open += 1;
+        if *open > limits::INBOUND_PER_PEER_MAX {
+            *open -= 1;
+            return false;
+        }
+        true
+    }
+
+    fn end(&mut self, peer: &NodeId) {
+        if let Some(open) = self.0.get_mut(peer) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                self.0.remove(peer);
+            }
+        }
+    }
+
+    pub(crate) fn forget(&mut self, peer: &NodeId) {
+        self.0.remove(peer);
+    }
+}
+
+impl Service {
+    /// A peer asks.
+    pub(super) fn request_received(
+        &mut self,
+        peer: NodeId,
+        inbound: InboundId,
+        message: wire::Request,
+    ) {
+        let answer = match message {
+            wire::Request::Hello(hello) => {
+                self.hello_received(peer, hello);
+                wire::Response::Hello(self.params.hello.clone())
+            }
+            wire::Request::Repository { repository, have } => {
+                match self.facts.record(&repository, have) {
+                    Some(record) => wire::Response::Repository(Box::new(record)),
+                    None => wire::Response::NotFound,
+                }
+            }
+            wire::Request::Log { repository, first } => self.answer_log(&repository, first),
+            wire::Request::Publisher { publisher, after } => {
+                let names = self
+                    .facts
+                    .of_publisher(publisher)
+                    .map(|repository| repository.name.clone())
+                    .filter(|name| after.as_ref().is_none_or(|after| name > after))
+                    .take(limits::NAMES_PER_RESPONSE_MAX)
+                    .collect();
+                wire::Response::Publisher { names }
+            }
+            wire::Request::Object { id } => {
+                if !self.serving.begin(peer) {
+                    return self.respond(inbound, wire::Response::Refused);
+                }
+                let purpose = Purpose::ServeObject { peer, inbound };
+                let request = self.pending.insert(&mut self.out, purpose);
+                return self.out.push(Output::ReadObject { request, id });
+            }
+            wire::Request::Revision {
+                repository,
+                revision,
+            } => return self.answer_revision(peer, inbound, repository, revision),
+            wire::Request::Peers { revision } => {
+                let peers = self.peers_of(&revision, peer);
+                self.peers.note_interest(peer, revision, self.now.instant);
+                self.swarm(|swarm, ctx| swarm.hint(&revision, [peer], false, ctx));
+                wire::Response::Peers { peers }
+            }
+        };
+        self.respond(inbound, answer);
+    }
+
+    fn respond(&mut self, request: InboundId, message: wire::Response) {
+        self.out.push(Output::Respond { request, message });
+    }
+
+    fn answer_log(&self, repository: &RepositoryId, first: u64) -> wire::Response {
+        let leaves = self
+            .facts
+            .repositories
+            .get(repository)
+            .map(|held| &held.leaves);
+        let from = usize::try_from(first).ok();
+        match leaves.and_then(|leaves| leaves.get(from?..)) {
+            Some(leaves) if !leaves.is_empty() => wire::Response::Log {
+                ids: leaves
+                    .iter()
+                    .take(limits::LOG_IDS_PER_RESPONSE_MAX)
+                    .copied()
+                    .collect(),
+            },
+            Some(_) | None => wire::Response::NotFound,
+        }
+    }
+
+    /// An object for a peer was read.
+    pub(super) fn object_for_peer(
+        &mut self,
+        peer: NodeId,
+        inbound: InboundId,
+        preimage: Option<Vec<u8>>,
+    ) {
+        self.serving.end(&peer);
+        let answer = match preimage {
+            Some(preimage) => wire::Response::Object { preimage },
+            None => wire::Response::NotFound,
+        };
+        self.respond(inbound, answer);
+    }
+
+    fn answer_revision(
+        &mut self,
+        peer: NodeId,
+        inbound: InboundId,
+        repository: RepositoryId,
+        revision: RevisionId,
+    ) {
+        let Some(held) = self.facts.repositories.get(&repository) else {
+            return self.respond(inbound, wire::Response::NotFound);
+        };
+        let tip = &held.tip.head;
+        if tip.manifest == revision {
+            let proof = self
+                .facts
+                .record(&repository, None)
+                .map(|record| wire::RevisionProof {
+                    identity: record.identity,
+                    head: record.head,
+                    tip: None,
+                    inclusion: None,
+                });
+            let answer = proof.map_or(wire::Response::NotFound, |proof| {
+                wire::Response::Revision(Box::new(proof))
+            });
+            return self.respond(inbound, answer);
+        }
+        // Without the tree there is no proof; without an index the stored heads are walked from the tip down.
+        let known = held.indices.get(&revision).copied();
+        let index = known.or_else(|| tip.index.checked_sub(1));
+        let (Some(index), Some(_)) = (index, held.tree()) else {
+            return self.respond(inbound, wire::Response::NotFound);
+        };
+        if !self.serving.begin(peer) {
+            return self.respond(inbound, wire::Response::Refused);
+        }
+        let tries = if known.is_some() {
+            1
+        } else {
+            limits::HEADS_WALKED_MAX
+        };
+        self.read_head(HeadQuestion {
+            peer,
+            inbound,
+            repository,
+            revision,
+            index,
+            tries,
+        });
+    }
+
+    fn read_head(&mut self, question: HeadQuestion) {
+        let (repository, index) = (question.repository.clone(), question.index);
+        let purpose = Purpose::ServeHead(question);
+        let request = self.pending.insert(&mut self.out, purpose);
+        self.out.push(Output::ReadHead {
+            request,
+            repository,
+            index,
+        });
+    }
+
+    /// A stored head was read for a peer that wants a proof.
+    pub(super) fn head_for_peer(&mut self, mut question: HeadQuestion, head: Option<Envelope>) {
+        let HeadQuestion {
+            peer,
+            inbound,
+            index,
+            ..
+        } = question;
+        let decoded = head
+            .as_ref()
+            .and_then(|envelope| envelope.decode_body::<Head>().ok());
+        if let (Some(decoded), Some(held)) = (
+            &decoded,
+            self.facts.repositories.get_mut(&question.repository),
+        ) {
+            held.indices.insert(decoded.manifest, index);
+        }
+        if decoded.is_some_and(|decoded| decoded.manifest == question.revision) {
+            self.serving.end(&peer);
+            let proof = head.and_then(|head| self.prove(&question.repository, head, index));
+            let answer = proof.map_or(wire::Response::NotFound, |proof| {
+                wire::Response::Revision(Box::new(proof))
+            });
+            return self.respond(inbound, answer);
+        }
+        match index.checked_sub(1) {
+            Some(next) if question.tries > 1 => {
+                question.index = next;
+                question.tries -= 1;
+                self.read_head(question);
+            }
+            _ => {
+                self.serving.end(&peer);
+                self.respond(inbound, wire::Response::NotFound);
+            }
+        }
+    }
+
+    fn prove(
+        &self,
+        repository: &RepositoryId,
+        head: Envelope,
+        index: u64,
+    ) -> Option<wire::RevisionProof> {
+        let held = self.facts.repositories.get(repository)?;
+        let record = self.facts.record(repository, None)?;
+        Some(wire::RevisionProof {
+            identity: record.identity,
+            head,
+            tip: Some(record.head),
+            inclusion: Some(log::prove_inclusion(held.tree()?, index)?),
+        })
+    }
+
+    /// Fetches the leaves that are missing under the tip, so that this node can prove what it passes on.
+    pub(super) fn sync_leaves(&mut self, repository: &RepositoryId, source: Option<NodeId>) {
+        let Some(held) = self.facts.repositories.get(repository) else {
+            return;
+        };
+        if held.complete_leaves().is_some() || !self.keeps(repository) {
+            return;
+        }
+        let first = u64::try_from(held.leaves.len()).unwrap_or(u64::MAX);
+        let peer = source
+            .filter(|peer| self.peers.is_connected(peer))
+            .or_else(|| self.rng.choice(self.peers.ids().collect::<Vec<_>>()));
+        if let Some(peer) = peer {
+            let message = wire::Request::Log {
+                repository: repository.clone(),
+                first,
+            };
+            let ask = Ask::Log {
+                repository: repository.clone(),
+            };
+            self.ask(peer, message, ask);
+        }
+    }
+
+    /// A peer answered with leaves. They count only if they lead to the tip's log root.
+    pub(super) fn log_received(&mut self, repository: RepositoryId, ids: Vec<ObjectId>) {
+        let Some(held) = self.facts.repositories.get(&repository) else {
+            return;
+        };
+        let Ok(size) = usize::try_from(held.tip.head.index) else {
+            return;
+        };
+        let mut leaves = self
+            .partial_logs
+            .remove(&repository)
+            .unwrap_or_else(|| held.leaves.clone());
+        if leaves.len() < held.leaves.len() {
+            leaves.clone_from(&held.leaves);
+        }
+        let before = leaves.len();
+        leaves.extend(ids.into_iter().take(limits::LOG_IDS_PER_RESPONSE_MAX));
+        leaves.truncate(size);
+        if leaves.len() < size {
+            if leaves.len() > before && self.partial_logs.len() < limits::PUTS_MAX {
+                let first = u64::try_from(leaves.len()).unwrap_or(u64::MAX);
+                self.partial_logs.insert(repository.clone(), leaves);
+                if let Some(peer) = self.rng.choice(self.peers.ids().collect::<Vec<_>>()) {
+                    let message = wire::Request::Log {
+                        repository: repository.clone(),
+                        first,
+                    };
+                    self.ask(peer, message, Ask::Log { repository });
+                }
+            }
+            return;
+        }
+        if log::root(&leaves) != held.tip.head.log_root {
+            return;
+        }
+        leaves.push(held.tip.id);
+        let first = held.leaves.len();
+        let ids: Vec<ObjectId> = leaves.split_off(first);
+        if ids.is_empty() || self.leaves_writing.contains(&repository) {
+            return;
+        }
+        self.leaves_writing.insert(repository.clone());
+        let op = crate::op::Op::PutLeaves {
+            repository: repository.clone(),
+            first: u64::try_from(first).unwrap_or(u64::MAX),
+            ids: ids.clone(),
+        };
+        self.commit(vec![op], After::Leaves { repository, ids });
+    }
+
+    /// Leaves were written, or not. A head that was accepted meanwhile may already have continued them.
+    pub(super) fn leaves_committed(
+        &mut self,
+        repository: &RepositoryId,
+        ids: Vec<ObjectId>,
+        written: bool,
+    ) {
+        self.leaves_writing.remove(repository);
+        if let (true, Some(held)) = (written, self.facts.repositories.get_mut(repository)) {
+            held.leaves.extend(ids);
+        }
+        self.sync_leaves(repository, None);
+    }
+}

@@ -1,0 +1,122 @@
+//! One revision on its way here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use crate::{
+    id::{BlobHash, NodeId},
+    time::Instant,
+};
+
+/// A running download.
+#[derive(Debug)]
+pub(crate) struct Download {
+    /// Distinct blobs that were not yet looked at in the store, in download order.
+    pub(crate) uninspected: VecDeque<(BlobHash, u64)>,
+    /// Blobs whose inspection was asked for and not answered.
+    pub(crate) inspecting: BTreeSet<BlobHash>,
+    /// Incomplete blobs that are not active yet, in download order.
+    pub(crate) waiting: VecDeque<BlobHash>,
+    /// Blobs of this download that are neither complete nor uninspected.
+    pub(crate) incomplete: BTreeSet<BlobHash>,
+    pub(crate) bytes_total: u64,
+    /// Verified bytes here.
+    pub(crate) bytes_done: u64,
+    /// Of those, here when the store was inspected.
+    pub(crate) bytes_reused: u64,
+    /// Bytes that came over the network, repeats included.
+    pub(crate) bytes_fetched: u64,
+    /// Bytes by peer.
+    pub(crate) sources: BTreeMap<NodeId, u64>,
+    /// Peers that are said to have something of it.
+    pub(crate) hints: BTreeSet<NodeId>,
+    /// Last moment at which something arrived, or the start.
+    pub(crate) progressed: Instant,
+    /// Whether `DownloadStarted` was told.
+    pub(crate) announced: bool,
+    /// Nothing is asked for before, unless the gathering ends early.
+    pub(crate) gathering: Option<Gathering>,
+    /// Nothing is asked for before: the disk failed.
+    pub(crate) paused_until: Option<Instant>,
+}
+
+/// A short wait at the start of a small download, so that all providers share it instead of the first one
+/// to answer serving everything.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    /// Ends at the latest.
+    pub(crate) until: Instant,
+    /// Whether the provider search is over.
+    pub(crate) searched: bool,
+}
+
+/// How long a small download waits for further providers: finding, dialling and asking them takes a few round
+/// trips, and a second is not felt.
+const GATHER: Duration = Duration::from_secs(1);
+/// A download with less than this many missing bytes gathers first; a larger one is shared anyway.
+pub(crate) const GATHER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+impl Download {
+    pub(crate) fn new(now: Instant, blobs: &[(BlobHash, u64)], hints: BTreeSet<NodeId>) -> Self {
+        let mut seen = BTreeSet::new();
+        let uninspected: VecDeque<_> = blobs
+            .iter()
+            .filter(|(hash, _)| seen.insert(*hash))
+            .copied()
+            .collect();
+        Self {
+            bytes_total: uninspected
+                .iter()
+                .fold(0, |sum: u64, (_, size)| sum.saturating_add(*size)),
+            uninspected,
+            inspecting: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            incomplete: BTreeSet::new(),
+            bytes_done: 0,
+            bytes_reused: 0,
+            bytes_fetched: 0,
+            sources: BTreeMap::new(),
+            hints,
+            progressed: now,
+            announced: false,
+            gathering: Some(Gathering {
+                until: now + GATHER,
+                searched: false,
+            }),
+            paused_until: None,
+        }
+    }
+
+    /// Whether every blob was looked at in the store.
+    pub(crate) fn is_inspected(&self) -> bool {
+        self.uninspected.is_empty() && self.inspecting.is_empty()
+    }
+
+    /// Whether every blob is here.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_inspected() && self.incomplete.is_empty()
+    }
+
+    /// Bytes that are missing, as far as is known.
+    pub(crate) fn bytes_missing(&self) -> u64 {
+        self.bytes_total.saturating_sub(self.bytes_done)
+    }
+
+    /// Whether pieces may be asked for.
+    pub(crate) fn is_open(&self, now: Instant) -> bool {
+        self.gathering.is_none() && self.paused_until.is_none_or(|until| until <= now)
+    }
+
+    /// Bytes by peer, most first.
+    pub(crate) fn sources_ranked(&self) -> Vec<(NodeId, u64)> {
+        let mut sources: Vec<_> = self
+            .sources
+            .iter()
+            .map(|(peer, bytes)| (*peer, *bytes))
+            .collect();
+        sources.sort_by_key(|(peer, bytes)| (std::cmp::Reverse(*bytes), *peer));
+        sources
+    }
+}
