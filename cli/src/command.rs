@@ -1,0 +1,56 @@
+//! One file per command: its options, what it asks the node, how the answer looks.
+
+pub(crate) mod alias;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod df;
+pub(crate) mod doctor;
+pub(crate) mod env;
+pub(crate) mod fetch;
+pub(crate) mod id;
+pub(crate) mod info;
+pub(crate) mod log;
+pub(crate) mod ls;
+pub(crate) mod mirror;
+pub(crate) mod network;
+pub(crate) mod peers;
+pub(crate) mod prune;
+pub(crate) mod publish;
+mod removal;
+pub(crate) mod rm;
+pub(crate) mod seed;
+pub(crate) mod serve;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod unseed;
+pub(crate) mod verify;
+
+use crate::{args::Command, context::Context};
+
+/// Runs any command but `serve`, which has no one to ask.
+pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(_) => unreachable!("`main` runs `serve` itself, because it does not block"),
+        Command::Stop(_) => stop::run(context),
+        Command::Status(_) => status::run(context),
+        Command::Peers(_) => peers::run(context),
+        Command::Doctor(_) => doctor::run(context),
+        Command::Publish(arguments) => publish::run(arguments, context),
+        Command::Fetch(arguments) => fetch::run(arguments, context),
+        Command::Seed(arguments) => seed::run(arguments, context),
+        Command::Unseed(arguments) => unseed::run(arguments, context),
+        Command::Mirror(arguments) => mirror::run(&arguments, context),
+        Command::Ls(arguments) => ls::run(&arguments, context),
+        Command::Info(arguments) => info::run(&arguments, context),
+        Command::Log(arguments) => log::run(&arguments, context),
+        Command::Verify(arguments) => verify::run(arguments, context),
+        Command::Rm(arguments) => rm::run(arguments, context),
+        Command::Prune(arguments) => prune::run(&arguments, context),
+        Command::Df(_) => df::run(context),
+        Command::Id(arguments) => id::run(arguments, context),
+        Command::Alias(arguments) => alias::run(arguments, context),
+        Command::Config(arguments) => config::run(arguments, context),
+        Command::Env(_) => env::run(context),
+        Command::Completions(arguments) => completions::run(&arguments, context),
+    }
+}

@@ -1,0 +1,138 @@
+//! `weft config`: settings and where each came from.
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::Value;
+use weft_node::api::{
+    ConfigEntry, ConfigResponse, ConfigSource, SetConfigRequest, SetConfigResponse, route,
+};
+
+use crate::{
+    context::Context,
+    render::{Column, Style, Table},
+};
+
+#[derive(Debug, Args)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  weft config show
+  weft config set network.mdns false
+  weft config set network.mdns                    back to the default"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Show all settings and where each value came from
+    Show,
+    /// Change a setting in the data directory's config.toml
+    Set {
+        /// Dotted name, as `weft config show` lists it
+        key: String,
+        /// New value [default: forget the setting, so that the default counts]
+        value: Option<String>,
+    },
+}
+
+pub(crate) fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
+    match arguments.action {
+        Action::Show => show(context),
+        Action::Set { key, value } => set(key, value, context),
+    }
+}
+
+fn show(context: &Context) -> anyhow::Result<()> {
+    let config: ConfigResponse = context
+        .local()?
+        .get(route::CONFIG, &[])
+        .context("could not read the settings")?;
+    context.screen.facts(
+        &config,
+        |config| {
+            config
+                .entries
+                .iter()
+                .map(|entry| entry.key.clone())
+                .collect()
+        },
+        human,
+    )?;
+    Ok(())
+}
+
+fn set(key: String, value: Option<String>, context: &Context) -> anyhow::Result<()> {
+    let attempt = format!("could not set `{key}`");
+    let answer: SetConfigResponse = context
+        .local()?
+        .post(route::CONFIG, &SetConfigRequest { key, value })
+        .context(attempt)?;
+    if answer.restart_required && !context.is_in_process() {
+        context.screen.talk(
+            "hint: the running node takes this at its next start: `weft stop`, then `weft serve`",
+        );
+    }
+    context.screen.facts(
+        &answer,
+        |answer| vec![answer.entry.key.clone()],
+        |answer, _| format!("{} = {}", answer.entry.key, value_text(&answer.entry.value)),
+    )?;
+    Ok(())
+}
+
+fn human(config: &ConfigResponse, style: Style) -> String {
+    let mut table = Table::new([
+        Column::Left("KEY"),
+        Column::Left("VALUE"),
+        Column::Left("FROM"),
+    ]);
+    for entry in &config.entries {
+        table.row([
+            entry.key.clone(),
+            value_text(&entry.value),
+            source(entry).to_owned(),
+        ]);
+    }
+    format!(
+        "{}\n{}",
+        style.dim(&config.path),
+        table.render(style, "no settings")
+    )
+}
+
+fn source(entry: &ConfigEntry) -> &'static str {
+    match entry.source {
+        ConfigSource::Default => "default",
+        ConfigSource::File => "file",
+        ConfigSource::Environment => "environment",
+        ConfigSource::Flag => "flag",
+    }
+}
+
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::Null => "unset".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_shown_as_they_are_typed() {
+        assert_eq!(value_text(&Value::Null), "unset");
+        assert_eq!(
+            value_text(&serde_json::json!("0.0.0.0:4777")),
+            "0.0.0.0:4777"
+        );
+        assert_eq!(value_text(&serde_json::json!(true)), "true");
+    }
+}

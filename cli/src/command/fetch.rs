@@ -1,0 +1,177 @@
+//! `weft fetch`: gets a model by its signed id.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+use weft_node::api::{ErrorCode, FetchRequest, FetchResult, Freshness, Source, route};
+
+use super::network::Network;
+use crate::{
+    context::Context,
+    failure::fail,
+    render::{Column, Style, Table, repository, short_revision},
+    units::{Size, Span, parse_duration},
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  weft fetch weft:PUBLISHER/NAME                  the newest revision
+  weft fetch alice/tiny@v1.0 --to ./tiny          a tag, into a folder
+  weft fetch alice/tiny@3fa85c21 --json           a revision, by 8 or more characters of its id
+  weft fetch REF --bootstrap /ip4/192.0.2.1/tcp/4777/p2p/12D3KooW…
+
+Every byte is checked against the publisher's signature. Interrupt it whenever you like: the same command goes on
+where it stopped. The last line printed is the resulting path.")]
+pub(crate) struct Arguments {
+    /// What to get: [weft:]PUBLISHER/NAME[@TAG|REVISION][/FILE]; PUBLISHER may be a petname or a prefix
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// Folder for the files [default: inside the data directory]
+    #[arg(long, value_name = "DIR", help_heading = "Download")]
+    pub(crate) to: Option<PathBuf>,
+    /// Do not offer it to others
+    #[arg(long, help_heading = "Download")]
+    pub(crate) no_seed: bool,
+    /// Give up after this long, as 30s, 5m or 2h [default: as long as there is hope]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Download")]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) network: Network,
+}
+
+pub(crate) fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
+    let network = arguments.network.clone();
+    let request = request(arguments)?;
+    let client = context.network(&network)?;
+    let mut meter = context.screen.meter();
+    let fetched: anyhow::Result<FetchResult> =
+        client.stream(route::FETCH, &request, |progress| meter.update(progress));
+    drop(meter);
+    let fetched = fetched.with_context(|| format!("could not fetch `{}`", request.reference))?;
+    context
+        .screen
+        .talk(&summary(&fetched, context.screen.talk_style()));
+    context.screen.facts(
+        &fetched,
+        |fetched| vec![fetched.path.clone()],
+        |fetched, _| fetched.path.clone(),
+    )?;
+    Ok(())
+}
+
+fn request(arguments: Arguments) -> anyhow::Result<FetchRequest> {
+    let to = arguments
+        .to
+        .map(|to| {
+            let absolute = std::path::absolute(&to)
+                .with_context(|| format!("could not find `{}`", to.display()))?;
+            let text = absolute.to_str().map(str::to_owned);
+            text.ok_or_else(|| {
+                fail(
+                    ErrorCode::Usage,
+                    format!("the path `{}` is not valid UTF-8", to.display()),
+                    "choose another folder",
+                )
+            })
+        })
+        .transpose()?;
+    Ok(FetchRequest {
+        reference: arguments.reference,
+        to,
+        seed: !arguments.no_seed,
+        timeout_seconds: arguments.timeout.map(|timeout| timeout.as_secs().max(1)),
+    })
+}
+
+fn summary(fetched: &FetchResult, style: Style) -> String {
+    let seconds = Duration::from_secs_f64(fetched.seconds.clamp(0.0, 1e12));
+    let mut text = format!(
+        "{} of {}@{} in {}",
+        Size(fetched.bytes_total),
+        repository(&fetched.repository, None),
+        short_revision(&fetched.revision),
+        Span(seconds)
+    );
+    if fetched.bytes_reused > 0 {
+        text.push_str(&format!(
+            ", {} of it were here already",
+            Size(fetched.bytes_reused)
+        ));
+    }
+    if fetched.verified {
+        text.push_str(", verified");
+    }
+    if !fetched.sources.is_empty() {
+        text.push('\n');
+        text.push_str(&sources(&fetched.sources, style));
+    }
+    match fetched.freshness {
+        Some(Freshness::Stale) => text.push_str(
+            "\nhint: the publisher has not confirmed lately that this is the newest revision; try again later",
+        ),
+        Some(Freshness::Expired) => text.push_str(
+            "\nhint: the publisher's signature on this head has expired; ask the publisher whether there is a newer one",
+        ),
+        Some(Freshness::Fresh | Freshness::Forked) | None => {}
+    }
+    text
+}
+
+fn sources(sources: &[Source], style: Style) -> String {
+    let total = sources
+        .iter()
+        .map(|source| u128::from(source.bytes))
+        .sum::<u128>();
+    let mut table = Table::new([
+        Column::Left("FROM PEER"),
+        Column::Right("BYTES"),
+        Column::Right("SHARE"),
+    ]);
+    for source in sources {
+        let percent = (u128::from(source.bytes) * 100)
+            .checked_div(total)
+            .unwrap_or(0);
+        table.row([
+            source.peer.chars().take(16).collect(),
+            Size(source.bytes).to_string(),
+            format!("{percent} %"),
+        ]);
+    }
+    table.render(style, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summary_tells_who_sent_how_much() {
+        let source = |peer: &str, bytes| Source {
+            peer: peer.repeat(32),
+            bytes,
+        };
+        let fetched = FetchResult {
+            path: "/x".to_owned(),
+            repository: format!("{}/tiny", "a".repeat(52)),
+            revision: "12".repeat(32),
+            files: 3,
+            bytes_total: 4_000_000,
+            bytes_fetched: 3_000_000,
+            bytes_reused: 1_000_000,
+            seconds: 2.0,
+            verified: true,
+            sources: vec![source("ab", 2_000_000), source("cd", 1_000_000)],
+            freshness: Some(Freshness::Stale),
+        };
+        let text = summary(&fetched, Style::plain());
+        let mut lines = text.lines();
+        assert_eq!(
+            lines.next().unwrap(),
+            "4.0 MB of aaaaaaaaaa/tiny@121212121212 in 2.0 s, 1.0 MB of it were here already, verified"
+        );
+        assert!(text.contains("66 %") && text.contains("33 %"), "{text}");
+        assert!(lines.next_back().unwrap().starts_with("hint:"));
+    }
+}

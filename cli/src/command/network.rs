@@ -1,0 +1,51 @@
+//! Options of everything that joins the network.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use weft_node::config::Overrides;
+
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct Network {
+    /// Node to start from, as its `weft status` shows it under `listen` (may be repeated)
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub(crate) bootstrap: Vec<String>,
+    /// Do not look for nodes on the local network by multicast DNS
+    #[arg(long)]
+    pub(crate) no_mdns: bool,
+}
+
+impl Network {
+    /// The same in the node's terms.
+    pub(crate) fn overrides(&self) -> Overrides {
+        Overrides {
+            bootstrap: self.bootstrap.clone(),
+            mdns: self.no_mdns.then_some(false),
+            ..Overrides::default()
+        }
+    }
+}
+
+/// Reads `host:port` with a numeric host.
+pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.replace("localhost:", "127.0.0.1:");
+    text.parse().map_err(|_| {
+        format!("`{text}` is not an address; write 0.0.0.0:4777, 127.0.0.1:0 or [::]:4777")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_numeric() {
+        assert_eq!(parse_address("127.0.0.1:0").unwrap().port(), 0);
+        assert_eq!(parse_address("localhost:80").unwrap().port(), 80);
+        assert!(parse_address("[::1]:4777").unwrap().is_ipv6());
+        for text in ["4777", "example.org:80", "127.0.0.1", "1.2.3.4:70000"] {
+            assert!(parse_address(text).is_err(), "{text}");
+        }
+    }
+}
