@@ -30,7 +30,9 @@ build: setup ## Builds the `weft` binary and every test.
 
 .PHONY: demo
 demo: build ## Shows the main job with real nodes on loopback.
-	@WEFT_BIN='$(WEFT)' tests/demo/demo.sh
+	@# A directory of its own, removed even when the demo is interrupted.
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	TMPDIR="$$scratch" WEFT_BIN='$(WEFT)' '$(abspath $(TARGET_DIR))/debug/weft-demo'
 
 .PHONY: fmt
 fmt: ## Formats all code.

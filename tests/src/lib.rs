@@ -10,6 +10,7 @@
 //! the [`World`] of its test; waiting is always for a condition, with a limit.
 
 pub mod api;
+pub mod demo;
 pub mod disk;
 pub mod forge;
 pub mod model;
