@@ -376,7 +376,7 @@ fn another_publisher_or_name_is_refused() {
         }
     );
     // A head of a stranger inside the right publisher's record.
-    let mut mixed = stranger.clone();
+    let mut mixed = stranger;
     mixed.publish(1, RELEASE);
     let verdict = fresh(&repository, &repository.wrap(mixed.heads[0].clone()));
     assert!(matches!(

@@ -90,13 +90,13 @@ fn full() -> Manifest {
     }
 }
 
-fn vector<T: Object>(kind: &'static str, name: &str, comment: &str, preimage: Vec<u8>) -> Vector {
+fn vector(kind: &'static str, name: &str, comment: &str, preimage: Vec<u8>) -> Vector {
     let id = codec::preimage_id(&preimage);
     Vector::new(kind, name, comment, preimage).with("id", id)
 }
 
 fn accept(name: &str, comment: &str, manifest: &Manifest) -> Vector {
-    let vector = vector::<Manifest>("manifest", name, comment, codec::preimage(manifest));
+    let vector = vector("manifest", name, comment, codec::preimage(manifest));
     let verdict =
         codec::decode_preimage::<Manifest>(codec::preimage_id(vector.bytes()), vector.bytes());
     vector
@@ -108,7 +108,7 @@ fn accept(name: &str, comment: &str, manifest: &Manifest) -> Vector {
 
 fn refuse<T: Object>(kind: &'static str, name: &str, comment: &str, preimage: Vec<u8>) -> Vector {
     let verdict = codec::decode_preimage::<T>(codec::preimage_id(&preimage), &preimage);
-    vector::<T>(kind, name, comment, preimage).invalid(verdict.map(|_| ()))
+    vector(kind, name, comment, preimage).invalid(verdict.map(|_| ()))
 }
 
 fn broken(name: &str, comment: &str, change: impl FnOnce(&mut Manifest)) -> Vector {
@@ -213,7 +213,7 @@ fn broken_manifests() -> Vec<Vector> {
     vec![
         broken("unsorted", "Files out of order.", |m| m.files.swap(0, 1)),
         broken("path_twice", "One path twice.", |m| {
-            m.files.insert(0, m.files[0].clone())
+            m.files.insert(0, m.files[0].clone());
         }),
         broken("path_twice_folded", "Two paths that differ by case.", |m| {
             m.files.insert(1, file("Readme.MD", 5, 9));
@@ -230,7 +230,7 @@ fn broken_manifests() -> Vec<Vector> {
             m.files[4].size = u64::MAX;
         }),
         broken("size_contradiction", "One hash, two sizes.", |m| {
-            m.files[3].size = 121
+            m.files[3].size = 121;
         }),
         broken(
             "size_of_nothing",
@@ -246,7 +246,7 @@ fn broken_manifests() -> Vec<Vector> {
             |m| m.tensors[1].len = 1 << 20,
         ),
         broken("tensor_overflow", "Offset and length overflow.", |m| {
-            m.tensors[1].offset = u64::MAX
+            m.tensors[1].offset = u64::MAX;
         }),
         broken(
             "tensor_nowhere",
@@ -254,10 +254,10 @@ fn broken_manifests() -> Vec<Vector> {
             |m| m.tensors[1].file = 6,
         ),
         broken("tensors_unsorted", "Tensors out of order.", |m| {
-            m.tensors.swap(0, 1)
+            m.tensors.swap(0, 1);
         }),
         broken("tags_unsorted", "Tags out of order.", |m| {
-            m.card.tags.swap(0, 1)
+            m.card.tags.swap(0, 1);
         }),
         broken(
             "text_control",
@@ -270,10 +270,10 @@ fn broken_manifests() -> Vec<Vector> {
             m.parents = vec![id(30); 2]
         }),
         broken("too_many_parents", "Nine parents.", |m| {
-            m.parents = (0..9).map(id).collect()
+            m.parents = (0..9).map(id).collect();
         }),
         broken("long_message", "A message of 4,097 bytes.", |m| {
-            m.message = "m".repeat(4097)
+            m.message = "m".repeat(4097);
         }),
     ]
 }
@@ -291,7 +291,7 @@ pub(super) fn refs() -> VectorFile {
     let accept = |name: &str, comment: &str, refs: &Refs| {
         let preimage = codec::preimage(refs);
         let verdict = codec::decode_preimage::<Refs>(codec::preimage_id(&preimage), &preimage);
-        vector::<Refs>("refs", name, comment, preimage)
+        vector("refs", name, comment, preimage)
             .with("names", refs.names.len())
             .with("withdrawn", refs.withdrawn.len())
             .valid(verdict.map(|back| assert_eq!(back, *refs)))
@@ -319,7 +319,7 @@ pub(super) fn refs() -> VectorFile {
             accept("none", "Nothing but the lists.", &Refs::default()),
             refuse_changed("unsorted", "Names out of order.", &|r| r.names.swap(0, 1)),
             refuse_changed("twice", "One name twice.", &|r| {
-                r.names[1] = r.names[0].clone()
+                r.names[1] = r.names[0].clone();
             }),
             refuse_changed("main", "`main` belongs to the head.", &|r| {
                 r.names[1].0 = "main".parse().expect("a valid name");

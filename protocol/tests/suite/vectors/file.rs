@@ -72,7 +72,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        write!(text, ": {error}").unwrap();
+        write!(text, ": {error}").expect("writing to a text cannot fail");
         cause = error.source();
     }
     text.chars()
@@ -85,7 +85,7 @@ impl VectorFile {
     pub(super) fn render(&self) -> String {
         let mut out = format!("# weft golden vectors: {}\n#\n", self.name);
         for line in self.about.lines() {
-            writeln!(out, "# {}", line.trim()).unwrap();
+            writeln!(out, "# {}", line.trim()).expect("writing to a text cannot fail");
         }
         out.push_str(
             "#\n# Written by protocol/tests/suite/vectors; format and meaning in protocol/SPEC.md.\n",
@@ -96,15 +96,17 @@ impl VectorFile {
             } else {
                 "invalid"
             };
-            writeln!(out, "\n=== {verdict} {}", vector.name).unwrap();
-            writeln!(out, "# {}", vector.comment).unwrap();
+            writeln!(out, "\n=== {verdict} {}", vector.name)
+                .expect("writing to a text cannot fail");
+            writeln!(out, "# {}", vector.comment).expect("writing to a text cannot fail");
             for (key, value) in &vector.fields {
-                writeln!(out, "{key} = {value}").unwrap();
+                writeln!(out, "{key} = {value}").expect("writing to a text cannot fail");
             }
             if let Err(error) = &vector.verdict {
-                writeln!(out, "# refused by weft: {error}").unwrap();
+                writeln!(out, "# refused by weft: {error}").expect("writing to a text cannot fail");
             }
-            writeln!(out, "--- {} bytes", vector.bytes.len()).unwrap();
+            writeln!(out, "--- {} bytes", vector.bytes.len())
+                .expect("writing to a text cannot fail");
             out.push_str(&annotate(&vector.bytes));
         }
         out
@@ -138,12 +140,13 @@ fn annotate(bytes: &[u8]) -> String {
 
 fn line(out: &mut String, depth: usize, bytes: &[u8], comment: &str) {
     let hex = format!("{}{}", "  ".repeat(depth), HEXLOWER.encode(bytes));
-    writeln!(out, "{hex:<40}  # {comment}").unwrap();
+    writeln!(out, "{hex:<40}  # {comment}").expect("writing to a text cannot fail");
 }
 
 fn raw(out: &mut String, depth: usize, bytes: &[u8]) {
     for chunk in bytes.chunks(32) {
-        writeln!(out, "{}{}", "  ".repeat(depth), HEXLOWER.encode(chunk)).unwrap();
+        writeln!(out, "{}{}", "  ".repeat(depth), HEXLOWER.encode(chunk))
+            .expect("writing to a text cannot fail");
     }
 }
 

@@ -39,7 +39,7 @@ fn refuse_head(name: &str, comment: &str, repository: &Repository, head: &Envelo
         Verdict::Reject(rejection) => Err(rejection),
         other => panic!("{name}: {other:?}"),
     };
-    head_vector(name, comment, repository, head).invalid(verdict.map(|()| ()))
+    head_vector(name, comment, repository, head).invalid(verdict)
 }
 
 /// The next head of a repository of one, changed and signed by the release key.
@@ -165,10 +165,10 @@ pub(super) fn head() -> VectorFile {
             &unfolded,
         ),
         changed("wrong_repository", "Another name.", |h| {
-            h.name = "other".parse().expect("valid")
+            h.name = "other".parse().expect("valid");
         }),
         changed("unknown_event", "Names identity event 1 of one.", |h| {
-            h.identity_index = 1
+            h.identity_index = 1;
         }),
         changed(
             "wrong_event_id",
@@ -182,7 +182,7 @@ pub(super) fn head() -> VectorFile {
         ),
         changed("expired", "Its time is over.", |h| h.expires = NOW),
         changed("lives_too_long", "Valid for more than 400 days.", |h| {
-            h.expires = later(400 * DAY)
+            h.expires = later(400 * DAY);
         }),
         changed(
             "expires_before_issued",
@@ -190,10 +190,10 @@ pub(super) fn head() -> VectorFile {
             |h| h.expires = earlier(2 * DAY),
         ),
         changed("no_previous", "A later head without one before it.", |h| {
-            h.previous = None
+            h.previous = None;
         }),
         changed("index_too_high", "Beyond the longest log.", |h| {
-            h.index = 65_536
+            h.index = 65_536;
         }),
     ];
     let mut vectors = vectors;

@@ -212,7 +212,7 @@ fn refused_forms(first: &Publisher) -> Vec<Vector> {
         ),
         refuse("key_twice", "A map key twice; well signed.", &[doubled]),
         broken("threshold_zero", "Nobody has to sign heads.", |e| {
-            e.release_threshold = 0
+            e.release_threshold = 0;
         }),
         broken(
             "threshold_unreachable",
@@ -231,7 +231,7 @@ fn refused_forms(first: &Publisher) -> Vec<Vector> {
             e.next_digests.clear()
         }),
         broken("alias_scheme", "An alias of an unknown scheme.", |e| {
-            e.aliases = vec!["https://example.org".to_owned()]
+            e.aliases = vec!["https://example.org".to_owned()];
         }),
         broken(
             "alias_control",
