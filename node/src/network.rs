@@ -15,7 +15,7 @@
 //! peers through their connections. Nothing is dropped.
 //!
 //! Reading order: [`behaviour`] (which protocols), [`actor`] (the loop), then one concern each:
-//! [`identity`], [`gate`], [`addresses`], [`bootstrap`], [`records`], [`announcer`], [`queries`],
+//! [`identity`], [`gate`], [`addresses`], [`bootstrap`], [`kademlia`], [`records`], [`announcer`], [`queries`],
 //! [`gossip`], [`codec`].
 
 mod actor;
@@ -27,6 +27,7 @@ mod codec;
 mod gate;
 mod gossip;
 pub mod identity;
+mod kademlia;
 mod queries;
 mod records;
 #[cfg(test)]

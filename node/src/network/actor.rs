@@ -24,6 +24,7 @@ use libp2p::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use weft_protocol::{
+    accept::EquivocationProof,
     id::NodeId,
     service::{InboundId, Input, RequestId},
     wire,
@@ -76,6 +77,8 @@ enum Step {
     Command(Box<Command>),
     /// Something that happened.
     Event(Box<SwarmEvent<BehaviourEvent>>),
+    /// Evidence from our own store.
+    Conflict(Box<EquivocationProof>),
 }
 
 /// The actor.
@@ -97,6 +100,8 @@ pub(super) struct Actor {
     outbound: HashMap<OutboundRequestId, RequestId>,
     inbound: BTreeMap<InboundId, Inbound>,
     inbound_next: u64,
+    /// From the DHT's store: publishers that contradict themselves.
+    conflicts: mpsc::Receiver<EquivocationProof>,
 }
 
 impl Actor {
@@ -111,10 +116,11 @@ impl Actor {
         let node = identity::node_id(&local).expect("our own key is ed25519");
         let network = config.network;
         // Reads all that was kept: not a thing for an async thread.
-        let store =
-            tokio::task::spawn_blocking(move || records::Store::open(local, network, registry))
-                .await
-                .expect("opening the store does not panic and is not cancelled")?;
+        let (conflicts_sender, conflicts) = mpsc::channel(records::CONFLICTS_MAX);
+        let open = move || records::Store::open(local, network, registry, conflicts_sender);
+        let store = tokio::task::spawn_blocking(open)
+            .await
+            .expect("opening the store does not panic and is not cancelled")?;
         let names = Names::new(network);
         let parameters = behaviour::Parameters {
             names: names.clone(),
@@ -145,6 +151,7 @@ impl Actor {
             outbound: HashMap::new(),
             inbound: BTreeMap::new(),
             inbound_next: 0,
+            conflicts,
         };
         let listening = actor.listen(&config.listen);
         tokio::time::timeout(LISTEN_TIMEOUT, listening)
@@ -207,6 +214,7 @@ impl Actor {
                 command = self.channels.commands.recv() => {
                     command.map_or(Step::End, |command| Step::Command(Box::new(command)))
                 }
+                Some(proof) = self.conflicts.recv() => Step::Conflict(Box::new(proof)),
                 event = self.swarm.select_next_some(), if has_room => Step::Event(Box::new(event)),
                 () = sleep_until(deadline) => Step::Turned,
             };
@@ -215,6 +223,7 @@ impl Actor {
                 Step::Turned => {}
                 Step::Command(command) => self.on_command(*command),
                 Step::Event(event) => self.on_event(*event),
+                Step::Conflict(proof) => self.on_conflict(proof),
             }
         }
         self.shut_down().await;
@@ -225,7 +234,6 @@ impl Actor {
         let now = Instant::now();
         self.dial_bootstrap(now);
         self.make_statements(now);
-        self.tell_conflicts();
     }
 
     fn deadline(&self) -> Option<Instant> {

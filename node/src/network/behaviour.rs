@@ -17,7 +17,7 @@ use libp2p::{
 };
 use weft_protocol::{limits, sign::NetworkId};
 
-use super::{SpawnError, codec::Codec, gate, gossip, records};
+use super::{SpawnError, codec::Codec, gate, gossip, kademlia, records};
 
 /// A request is answered within this, or not at all: 16 MiB over a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -50,7 +50,7 @@ pub(crate) struct Behaviour {
     /// Numbers of connections.
     pub(crate) limits: connection_limits::Behaviour,
     /// The DHT.
-    pub(crate) kad: kad::Behaviour<records::Store>,
+    pub(crate) kad: kademlia::Behaviour,
     /// News.
     pub(crate) gossip: gossipsub::Behaviour,
     /// Who a peer is and where it can be dialled.
@@ -142,7 +142,7 @@ impl Behaviour {
                     .with_max_established(Some(CONNECTIONS_MAX))
                     .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX)),
             ),
-            kad,
+            kad: kademlia::Behaviour::new(kad),
             gossip: gossip::behaviour(&names.topic).map_err(SpawnError::Parameters)?,
             identify: identify::Behaviour::new(identify),
             mdns: mdns_behaviour(mdns, peer).into(),

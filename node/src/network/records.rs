@@ -17,7 +17,8 @@ mod providers;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
+    error::Error as _,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -29,20 +30,27 @@ use libp2p::{
         store::{Error, RecordStore, Result},
     },
 };
+use tokio::sync::mpsc;
 use weft_protocol::{
-    accept::EquivocationProof, limits::RECORD_LEN_MAX, service::DhtKey, sign::NetworkId,
+    accept::{EquivocationProof, Rejection},
+    limits::RECORD_LEN_MAX,
+    service::DhtKey,
+    sign::NetworkId,
     time::Timestamp,
 };
 use weft_registry::{DhtRecord, Registry};
 
-use self::{judge::Comparison, providers::Providers};
+use self::{
+    judge::{Comparison, Invalid},
+    providers::Providers,
+};
 
 /// Foreign records kept: at most 48 MiB, typically six.
 const RECORDS_MAX: usize = 4_096;
 /// How long a record is kept after the last put, unless its head expires earlier.
 const RECORD_TTL: Duration = Duration::from_secs(48 * 3_600);
-/// Contradictions that wait for the actor; it empties the list after every event.
-const CONFLICTS_MAX: usize = 64;
+/// Contradictions that wait for the actor. One too many is dropped: whoever repeats it brings it again.
+pub(crate) const CONFLICTS_MAX: usize = 64;
 
 /// A kept record.
 #[derive(Debug)]
@@ -54,6 +62,15 @@ struct Held {
     expires: Timestamp,
 }
 
+/// Whose fault a refusal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The sender's: no honest node sends this.
+    Sender,
+    /// Nobody's: the sender may know less, or this node has no room.
+    Nobody,
+}
+
 /// The store.
 pub(crate) struct Store {
     local: PeerId,
@@ -61,11 +78,13 @@ pub(crate) struct Store {
     registry: Arc<dyn Registry>,
     records: BTreeMap<DhtKey, Held>,
     providers: Providers,
-    conflicts: VecDeque<EquivocationProof>,
+    /// A channel, because a refused put is no event of Kademlia's: the actor must be woken.
+    conflicts: mpsc::Sender<EquivocationProof>,
+    refusal: Option<Fault>,
 }
 
 impl Store {
-    /// Takes up what the last run kept. What no longer verifies or has expired is forgotten.
+    /// Takes up what the last run kept; tells contradictions to `conflicts`. What no longer verifies or has expired is forgotten.
     ///
     /// # Errors
     /// The registry's own failure.
@@ -73,6 +92,7 @@ impl Store {
         local: PeerId,
         network: NetworkId,
         registry: Arc<dyn Registry>,
+        conflicts: mpsc::Sender<EquivocationProof>,
     ) -> std::result::Result<Self, weft_registry::Error> {
         let now = unix_now();
         let mut store = Self {
@@ -80,7 +100,8 @@ impl Store {
             network,
             records: BTreeMap::new(),
             providers: Providers::open(local, registry.clone(), now)?,
-            conflicts: VecDeque::new(),
+            conflicts,
+            refusal: None,
             registry,
         };
         for record in store.registry.dht_records()? {
@@ -110,9 +131,9 @@ impl Store {
         Some(())
     }
 
-    /// Contradictions seen since the last call.
-    pub(crate) fn take_conflicts(&mut self) -> Vec<EquivocationProof> {
-        self.conflicts.drain(..).collect()
+    /// Whose fault the refusal of the last put was, if it was refused.
+    pub(crate) fn take_refusal(&mut self) -> Option<Fault> {
+        self.refusal.take()
     }
 
     /// The held record under a key, ready to be put again.
@@ -126,7 +147,7 @@ impl Store {
             return Err(Refusal::TooLong);
         }
         let now = unix_now();
-        let judged = judge::judge(self.network, now, &record.value).map_err(Refusal::Invalid)?;
+        let judged = judge::judge(self.network, now, &record.value)?;
         let key = dht_key(record.key.as_ref()).filter(|key| *key == judged.key);
         let key = key.ok_or(Refusal::WrongKey)?;
         let own = record.publisher == Some(self.local);
@@ -140,6 +161,8 @@ impl Store {
         if let Some(held) = self.records.get_mut(&key) {
             match judge::compare(self.network, now, &held.value, &value) {
                 Comparison::Better(bytes) => value = bytes,
+                // What is held says as much or more; whoever put this one need not try elsewhere.
+                Comparison::Worse => return Ok(()),
                 // Nothing new, but somebody still stands behind it.
                 Comparison::Same => {
                     held.expires = held.expires.max(expires);
@@ -150,13 +173,10 @@ impl Store {
                         .put_dht_record(&stored)
                         .map_err(Refusal::Storage);
                 }
-                Comparison::Worse => return Err(Refusal::Older),
-                Comparison::Refused(rejection) => {
-                    return Err(Refusal::Invalid(rejection.to_string()));
-                }
+                Comparison::Refused(rejection) => return Err(Refusal::Superseded(rejection)),
                 Comparison::Contradiction(proof) => {
-                    if self.conflicts.len() < CONFLICTS_MAX {
-                        self.conflicts.push_back(*proof);
+                    if self.conflicts.try_send(*proof).is_err() {
+                        tracing::debug!("evidence of a contradiction was dropped");
                     }
                     return Err(Refusal::Contradiction);
                 }
@@ -219,18 +239,34 @@ impl Store {
 enum Refusal {
     #[error("the record is longer than {RECORD_LEN_MAX} bytes")]
     TooLong,
-    #[error("the record does not verify: {0}")]
-    Invalid(String),
+    #[error("the record does not verify")]
+    Invalid(#[from] Invalid),
+    #[error("the record does not stand beside the one that is held")]
+    Superseded(#[source] Rejection),
     #[error("the record stands under a key that is not its repository's")]
     WrongKey,
-    #[error("a newer record is held")]
-    Older,
     #[error("it contradicts the record that is held")]
     Contradiction,
     #[error("the store is full of records nearer to this node")]
     Full,
     #[error("the registry failed")]
     Storage(#[source] weft_registry::Error),
+}
+
+impl Refusal {
+    fn fault(&self) -> Fault {
+        match self {
+            // Clocks differ, and so does what nodes know of an identity.
+            Self::Invalid(Invalid::Rejected(
+                Rejection::Expired { .. } | Rejection::FromFuture { .. },
+            ))
+            | Self::Superseded(_)
+            | Self::Contradiction
+            | Self::Full
+            | Self::Storage(_) => Fault::Nobody,
+            Self::TooLong | Self::Invalid(_) | Self::WrongKey => Fault::Sender,
+        }
+    }
 }
 
 impl RecordStore for Store {
@@ -245,10 +281,15 @@ impl RecordStore for Store {
     }
 
     fn put(&mut self, record: Record) -> Result<()> {
-        self.put_checked(record).map_err(|refusal| {
+        let result = self.put_checked(record);
+        self.refusal = result.as_ref().err().map(Refusal::fault);
+        result.map_err(|refusal| {
             match &refusal {
                 Refusal::Storage(error) => tracing::warn!(%error, "a DHT record was not kept"),
-                other => tracing::debug!(reason = %other, "a DHT record was refused"),
+                refusal => {
+                    let cause = refusal.source().map(ToString::to_string);
+                    tracing::debug!(%refusal, cause, "a DHT record was refused");
+                }
             }
             match refusal {
                 Refusal::TooLong => Error::ValueTooLarge,

@@ -6,3 +6,4 @@ pub(crate) mod fixture;
 mod links;
 mod lookups;
 mod news;
+mod strangers;

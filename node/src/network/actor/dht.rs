@@ -9,7 +9,7 @@ use libp2p::{
     swarm::{ConnectionId, NetworkBehaviour as _},
 };
 use weft_protocol::{
-    accept::RepositoryRecord,
+    accept::{EquivocationProof, RepositoryRecord},
     limits::RECORD_LEN_MAX,
     service::{DhtKey, Input, RequestId},
     wire::{self, Announcement},
@@ -24,7 +24,12 @@ impl Actor {
             self.tell(Input::QueryFinished { request });
             return;
         }
-        let query = self.swarm.behaviour_mut().kad.get_record(record_key(&key));
+        let query = self
+            .swarm
+            .behaviour_mut()
+            .kad
+            .inner
+            .get_record(record_key(&key));
         let told = BTreeSet::new();
         self.queries.begin(query, Purpose::Record { request, told });
     }
@@ -38,6 +43,7 @@ impl Actor {
             .swarm
             .behaviour_mut()
             .kad
+            .inner
             .get_providers(record_key(&key));
         let told = BTreeSet::new();
         self.queries
@@ -61,6 +67,7 @@ impl Actor {
             .swarm
             .behaviour_mut()
             .kad
+            .inner
             .put_record(record, Quorum::All)
         {
             Ok(query) => {
@@ -81,13 +88,14 @@ impl Actor {
         self.swarm
             .behaviour_mut()
             .kad
+            .inner
             .stop_providing(&record_key(&key));
     }
 
     /// Begins all statements that are due.
     pub(super) fn make_statements(&mut self, now: Instant) {
         while let Some(statement) = self.announcer.next(now) {
-            let kad = &mut self.swarm.behaviour_mut().kad;
+            let kad = &mut self.swarm.behaviour_mut().kad.inner;
             let query = match statement {
                 Statement::Provider(key) => kad.start_providing(record_key(&key)),
                 Statement::Record(key) => {
@@ -109,17 +117,15 @@ impl Actor {
         }
     }
 
-    /// Tells the machine of publishers that contradict themselves in our own store. It judges such news
-    /// like any other; the name it is given leads to no message, so its verdict on forwarding is moot.
-    pub(super) fn tell_conflicts(&mut self) {
-        for proof in self.swarm.behaviour_mut().kad.store_mut().take_conflicts() {
-            let message = self.mailbox.name();
-            self.tell(Input::Gossip {
-                peer: self.node,
-                message,
-                announcement: Announcement::Equivocation(Box::new(proof)),
-            });
-        }
+    /// Tells the machine of a publisher that contradicts itself in our own store. It judges such news like
+    /// any other; the name it is given leads to no message, so its verdict on forwarding is moot.
+    pub(super) fn on_conflict(&mut self, proof: Box<EquivocationProof>) {
+        let message = self.mailbox.name();
+        self.tell(Input::Gossip {
+            peer: self.node,
+            message,
+            announcement: Announcement::Equivocation(proof),
+        });
     }
 
     /// Asks the DHT where a peer is. Kademlia dials it on the way if it learns an address.
@@ -127,7 +133,7 @@ impl Actor {
         if self.queries.is_full() || self.queries.is_locating(&peer) {
             return;
         }
-        let query = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
+        let query = self.swarm.behaviour_mut().kad.inner.get_closest_peers(peer);
         self.queries.begin(query, Purpose::Locate(peer));
     }
 
@@ -209,7 +215,7 @@ impl Actor {
 
     /// Notes down a peer's addresses while the query that found them still knows them.
     fn harvest(&mut self, peer: &PeerId) {
-        let kad = &mut self.swarm.behaviour_mut().kad;
+        let kad = &mut self.swarm.behaviour_mut().kad.inner;
         // What a dial would ask; asking changes nothing.
         let connection = ConnectionId::new_unchecked(0);
         let known =
@@ -259,6 +265,7 @@ impl Actor {
         self.swarm
             .behaviour_mut()
             .kad
+            .inner
             .kbuckets()
             .map(|bucket| bucket.num_entries())
             .sum()

@@ -212,7 +212,7 @@ impl Actor {
         entry.addresses.clone_from(&addresses);
         let node = self.introduce(&peer);
         if speaks_kad {
-            let kad = &mut self.swarm.behaviour_mut().kad;
+            let kad = &mut self.swarm.behaviour_mut().kad.inner;
             for address in &addresses {
                 kad.add_address(&peer, address.clone());
             }
@@ -243,7 +243,7 @@ impl Actor {
         let behaviour = self.swarm.behaviour_mut();
         behaviour.gate.ban(peer);
         behaviour.gossip.blacklist_peer(&peer);
-        behaviour.kad.remove_peer(&peer);
+        behaviour.kad.inner.remove_peer(&peer);
         self.peers.wanted.remove(&peer);
         // An error means that it is not connected.
         let _ = self.swarm.disconnect_peer_id(peer);

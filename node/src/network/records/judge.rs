@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use weft_protocol::{
     accept::{self, EquivocationProof, Known, Rejection, RepositoryRecord, Verdict},
+    codec::DecodeError,
     discovery,
     service::DhtKey,
     sign::NetworkId,
@@ -36,14 +37,24 @@ pub(crate) enum Comparison {
     Refused(Rejection),
 }
 
+/// Why bytes are no record.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Invalid {
+    /// They do not decode.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    /// They decode and prove nothing.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
 /// Decodes and verifies a record's bytes.
 ///
 /// # Errors
-/// The reason as a sentence, for the log.
-pub(crate) fn judge(network: NetworkId, now: Timestamp, value: &[u8]) -> Result<Judged, String> {
-    let record: RepositoryRecord = wire::decode(value).map_err(|error| error.to_string())?;
-    let verified = record.verify(network, now);
-    let (repository, _, head) = verified.map_err(|rejection| rejection.to_string())?;
+/// Says why they are no record.
+pub(crate) fn judge(network: NetworkId, now: Timestamp, value: &[u8]) -> Result<Judged, Invalid> {
+    let record: RepositoryRecord = wire::decode(value)?;
+    let (repository, _, head) = record.verify(network, now)?;
     Ok(Judged {
         key: discovery::repository_key(&repository),
         expires: head.head.expires,
