@@ -35,10 +35,11 @@ fn accept_head(name: &str, comment: &str, repository: &Repository, head: &Envelo
 
 fn refuse_head(name: &str, comment: &str, repository: &Repository, head: &Envelope) -> Vector {
     let record = repository.wrap(head.clone());
-    let verdict = match judge(NET, NOW, &repository.id(), Known::default(), &record) {
-        Verdict::Reject(rejection) => Err(rejection),
-        other => panic!("{name}: {other:?}"),
-    };
+    let verdict: Result<(), Rejection> =
+        match judge(NET, NOW, &repository.id(), Known::default(), &record) {
+            Verdict::Reject(rejection) => Err(rejection),
+            other => panic!("{name}: {other:?}"),
+        };
     head_vector(name, comment, repository, head).invalid(verdict)
 }
 
