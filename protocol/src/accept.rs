@@ -247,14 +247,21 @@ fn weigh(
             identity,
         });
     }
-    verify::signatures(network, log, &record.head, &head)?;
-    verify::times(now, &head)?;
+    let verified = verify::signatures(network, log, &record.head, &head)
+        .and_then(|()| verify::times(now, &head));
+    if known.head.is_some_and(|ours| head.index < ours.head.index) {
+        // A peer that lags behind honestly holds what was right once: ignored, not held against it.
+        return match verified {
+            Ok(()) | Err(Rejection::SupersededKeys | Rejection::Expired { .. }) => {
+                Ok(Verdict::Older)
+            }
+            Err(rejection) => Err(rejection),
+        };
+    }
+    verified?;
     let freshness = verify::freshness(network, now, log, &head, id, record)?;
 
     if let Some(ours) = known.head {
-        if head.index < ours.head.index {
-            return Ok(Verdict::Older);
-        }
         if head.index == ours.head.index {
             // Both must hold under the same log: what a thief signs with replaced keys proves nothing.
             return match verify::signatures(network, log, &ours.envelope, &ours.head) {

@@ -171,6 +171,26 @@ fn lower_index_is_older_and_changes_nothing() {
 }
 
 #[test]
+fn older_head_of_a_peer_that_lags_behind_is_ignored_but_a_forged_one_refused() {
+    let before = Repository::of_length(1);
+    let mut after = before.clone();
+    after
+        .publisher
+        .rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
+    after.publish(2, RELEASE_NEW);
+    let lagging = before.record(0, None);
+    assert_eq!(follow(&after, 1, &lagging), Verdict::Older);
+    let forged = after.wrap(sign(
+        &Repository::of_length(0).next_head(9),
+        &[(0, FRESHNESS)],
+    ));
+    assert!(matches!(
+        rejection(follow(&after, 1, &forged)),
+        Rejection::Signature(_)
+    ));
+}
+
+#[test]
 fn same_head_is_the_same_even_if_it_expired_since() {
     let repository = Repository::of_length(1);
     let (identity, head) = (repository.publisher.log(), repository.accepted(0));

@@ -267,7 +267,7 @@ fn broken_manifests() -> Vec<Vector> {
             },
         ),
         broken("parent_twice", "One parent twice.", |m| {
-            m.parents = vec![id(30); 2]
+            m.parents = vec![id(30); 2];
         }),
         broken("too_many_parents", "Nine parents.", |m| {
             m.parents = (0..9).map(id).collect();

@@ -220,7 +220,7 @@ fn refused_forms(first: &Publisher) -> Vec<Vector> {
             |e| e.release_threshold = 2,
         ),
         broken("release_key_twice", "One key counts twice.", |e| {
-            e.release_keys = vec![key(RELEASE); 2]
+            e.release_keys = vec![key(RELEASE); 2];
         }),
         broken(
             "revoked_at_once",
@@ -228,7 +228,7 @@ fn refused_forms(first: &Publisher) -> Vec<Vector> {
             |e| e.revocations = vec![key(RELEASE)],
         ),
         broken("no_next_keys", "Commits to no next key.", |e| {
-            e.next_digests.clear()
+            e.next_digests.clear();
         }),
         broken("alias_scheme", "An alias of an unknown scheme.", |e| {
             e.aliases = vec!["https://example.org".to_owned()];

@@ -267,7 +267,7 @@ pub(super) fn equivocation() -> VectorFile {
         proof
     };
     let replaced = {
-        let mut publisher = repository.publisher.clone();
+        let mut publisher = repository.publisher;
         publisher.rotate(|event| event.release_keys = vec![key(RELEASE_NEW)]);
         EquivocationProof {
             identity: publisher.events,
