@@ -76,7 +76,8 @@ impl Publisher {
 
     /// A file's entry: the hash follows from name and size.
     pub fn file(path: &str, size: u64) -> File {
-        let hash = blake3::hash(format!("{path} {size}").as_bytes());
+        let content = format!("{path} {size}");
+        let hash = blake3::hash(if size == 0 { b"" } else { content.as_bytes() });
         File {
             path: path.parse().expect("a repository path"),
             size,
@@ -145,6 +146,11 @@ impl Publisher {
             freshness: Some(self.sign_freshness(&statement)),
         };
         (revision, publication)
+    }
+
+    /// Forgets the newest head, so that the next one contradicts it.
+    pub fn forget_last(&mut self) {
+        self.leaves.pop();
     }
 
     /// Signs a freshness statement.

@@ -1,8 +1,13 @@
 //! Scenarios with a known right end.
 
+mod chaos;
 mod fetching;
+mod following;
 
-use weft_protocol::service::{CommandError, Fetched, Outcome};
+use weft_protocol::{
+    id::RevisionId,
+    service::{CommandError, Fetched, Outcome},
+};
 
 use crate::{HostId, Publisher, World, scenario::PIECE};
 
@@ -32,4 +37,9 @@ fn fetch(world: &mut World, host: HostId, publisher: &Publisher) -> Result<Fetch
         Ok(other) => panic!("a fetch ends with {other:?}"),
         Err(error) => Err(error),
     }
+}
+
+fn tip(world: &World, host: HostId, publisher: &Publisher) -> RevisionId {
+    let (_, head) = world.host(host).disk.tip(&publisher.repository).unwrap();
+    head.decode_body::<weft_protocol::head::Head>().unwrap().manifest
 }

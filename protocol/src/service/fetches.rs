@@ -141,21 +141,27 @@ impl Service {
         }
     }
 
-    /// Ends one waiting command; its download goes on in the background.
+    /// Ends one waiting command. If nobody else wants the download, it rests until somebody asks again or the
+    /// node restarts; what is here stays.
     pub(super) fn cancel_fetch(&mut self, command: CommandId) -> bool {
-        let mut found = false;
-        for waiters in self.fetches.waiting.values_mut() {
-            let before = waiters.len();
-            waiters.retain(|waiter| waiter.command != command);
-            found |= waiters.len() < before;
+        let waits = |waiters: &Vec<Waiter>| waiters.iter().any(|waiter| waiter.command == command);
+        let found = self.fetches.waiting.iter().find(|(_, waiters)| waits(waiters));
+        let Some(revision) = found.map(|(revision, _)| *revision) else {
+            return false;
+        };
+        let waiters = self.fetches.waiting.entry(revision).or_default();
+        waiters.retain(|waiter| waiter.command != command);
+        if waiters.is_empty() {
+            self.fetches.waiting.remove(&revision);
+            let mirrored = self.revisions.get(&revision).is_some_and(|held| {
+                self.mirrors.order_for(&held.latest.repository).is_some()
+            });
+            if !mirrored {
+                self.swarm(|swarm, ctx| swarm.stop(&revision, ctx));
+            }
         }
-        self.fetches
-            .waiting
-            .retain(|_, waiters| !waiters.is_empty());
-        if found {
-            self.reply(command, Err(CommandError::Cancelled));
-        }
-        found
+        self.reply(command, Err(CommandError::Cancelled));
+        true
     }
 
     /// Ends commands whose download found nobody for too long.
