@@ -147,3 +147,5 @@ pub const GOSSIP_SEEN_MAX: usize = 4_096;
 pub const REPOSITORIES_PER_PEER_MAX: usize = 64;
 /// Repositories that one mirrored publisher may have; more are not followed.
 pub const REPOSITORIES_PER_PUBLISHER_MAX: usize = 10_000;
+/// Records looked up in the DHT in one round of a mirror; the next round takes others.
+pub const RECORDS_PER_POLL_MAX: usize = 32;

@@ -60,7 +60,6 @@ pub(crate) struct Progress {
     pub(crate) peers_active: u32,
     pub(crate) peers_known: u32,
     pub(crate) sources: Vec<(NodeId, u64)>,
-    pub(crate) progressed: Instant,
 }
 
 /// All downloads and the peers they draw from.
@@ -151,8 +150,8 @@ impl Swarm {
 
     /// A peer can be asked from now on.
     pub(crate) fn connected(&mut self, peer: NodeId, ctx: &mut Context<'_>) {
-        if !self.banned.contains(&peer) {
-            self.peers.entry(peer).or_default();
+        if !self.banned.contains(&peer) && !self.peers.contains_key(&peer) {
+            self.peers.insert(peer, Peer::default());
             for blob in self.blobs.values_mut() {
                 blob.retries.remove(&peer);
             }
@@ -331,14 +330,24 @@ impl Swarm {
         let Some(download) = self.downloads.get(revision) else {
             return BTreeSet::new();
         };
-        let observed = download
-            .incomplete
+        let observed = self
+            .active
             .iter()
+            .filter(|hash| download.incomplete.contains(*hash))
             .filter_map(|hash| self.blobs.get(hash))
             .flat_map(|blob| &blob.available)
             .filter(|(_, have)| have.as_ref().is_some_and(|have| !have.is_empty()))
             .map(|(peer, _)| *peer);
         observed.chain(download.sources.keys().copied()).collect()
+    }
+
+    /// When bytes of a download last arrived, and whether somebody is asked for more.
+    pub(crate) fn activity(&self, revision: &RevisionId) -> Option<(Instant, bool)> {
+        let download = self.downloads.get(revision)?;
+        let asked = self.requests.iter().any(|(_, transfer)| {
+            !transfer.cancelled && download.incomplete.contains(&transfer.blob)
+        });
+        Some((download.progressed, asked))
     }
 
     /// How far a download is.
@@ -359,7 +368,6 @@ impl Swarm {
             peers_active: u32::try_from(active.len()).unwrap_or(u32::MAX),
             peers_known: u32::try_from(self.known_peers(revision).len()).unwrap_or(u32::MAX),
             sources: download.sources_ranked(),
-            progressed: download.progressed,
         })
     }
 

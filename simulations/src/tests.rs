@@ -41,5 +41,7 @@ fn fetch(world: &mut World, host: HostId, publisher: &Publisher) -> Result<Fetch
 
 fn tip(world: &World, host: HostId, publisher: &Publisher) -> RevisionId {
     let (_, head) = world.host(host).disk.tip(&publisher.repository).unwrap();
-    head.decode_body::<weft_protocol::head::Head>().unwrap().manifest
+    head.decode_body::<weft_protocol::head::Head>()
+        .unwrap()
+        .manifest
 }

@@ -72,9 +72,9 @@ impl Service {
                 }
                 self.note_answer(resolve, request, false, None);
             }
+            (Ask::Hello, _) => self.introduced(peer),
             (
-                Ask::Hello
-                | Ask::Repository { resolve: None, .. }
+                Ask::Repository { resolve: None, .. }
                 | Ask::Log { .. }
                 | Ask::Publisher { .. }
                 | Ask::Peers { .. },

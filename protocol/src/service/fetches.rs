@@ -60,7 +60,8 @@ impl Service {
         hints.remove(&self.params.node);
         self.swarm(|swarm, ctx| swarm.start(revision, &blobs, hints, ctx));
         self.search(Sought::Revision(revision));
-        let over = !self.searches.is_searching(&Sought::Revision(revision));
+        let over = !self.searches.is_searching(&Sought::Revision(revision))
+            && self.is_settled(&Sought::Revision(revision));
         self.swarm(|swarm, ctx| swarm.hint(&revision, [], over, ctx));
         self.exchange_peers(revision);
     }
@@ -145,7 +146,11 @@ impl Service {
     /// node restarts; what is here stays.
     pub(super) fn cancel_fetch(&mut self, command: CommandId) -> bool {
         let waits = |waiters: &Vec<Waiter>| waiters.iter().any(|waiter| waiter.command == command);
-        let found = self.fetches.waiting.iter().find(|(_, waiters)| waits(waiters));
+        let found = self
+            .fetches
+            .waiting
+            .iter()
+            .find(|(_, waiters)| waits(waiters));
         let Some(revision) = found.map(|(revision, _)| *revision) else {
             return false;
         };
@@ -153,9 +158,10 @@ impl Service {
         waiters.retain(|waiter| waiter.command != command);
         if waiters.is_empty() {
             self.fetches.waiting.remove(&revision);
-            let mirrored = self.revisions.get(&revision).is_some_and(|held| {
-                self.mirrors.order_for(&held.latest.repository).is_some()
-            });
+            let mirrored = self
+                .revisions
+                .get(&revision)
+                .is_some_and(|held| self.mirrors.order_for(&held.latest.repository).is_some());
             if !mirrored {
                 self.swarm(|swarm, ctx| swarm.stop(&revision, ctx));
             }
@@ -169,11 +175,12 @@ impl Service {
         let now = self.now.instant;
         let revisions: Vec<RevisionId> = self.fetches.waiting.keys().copied().collect();
         for revision in revisions {
-            let Some(progress) = self.swarm.progress(&revision) else {
+            let Some((progressed, asked)) = self.swarm.activity(&revision) else {
                 continue;
             };
-            if starves_at(progress.progressed, progress.peers_active) <= now {
-                let bytes_missing = progress.bytes_missing;
+            if starves_at(progressed, asked) <= now {
+                let progress = self.swarm.progress(&revision);
+                let bytes_missing = progress.map_or(0, |progress| progress.bytes_missing);
                 self.fail_waiters(&revision, |_| CommandError::NoProviders {
                     revision,
                     bytes_missing,
@@ -184,18 +191,17 @@ impl Service {
 
     /// When [`Self::end_starving`] may have something to do.
     pub(super) fn next_starving(&self) -> Option<Instant> {
-        let progress = |revision| self.swarm.progress(revision);
         self.fetches
             .waiting
             .keys()
-            .filter_map(progress)
-            .map(|progress| starves_at(progress.progressed, progress.peers_active))
+            .filter_map(|revision| self.swarm.activity(revision))
+            .map(|(progressed, asked)| starves_at(progressed, asked))
             .min()
     }
 }
 
 /// While somebody still tries, patience is twice as long: a stall is noticed and re-assigned meanwhile.
-fn starves_at(progressed: Instant, peers_active: u32) -> Instant {
-    let factor = if peers_active > 0 { 2 } else { 1 };
+fn starves_at(progressed: Instant, asked: bool) -> Instant {
+    let factor = if asked { 2 } else { 1 };
     progressed + NO_PROVIDERS_AFTER * factor
 }

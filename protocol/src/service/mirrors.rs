@@ -133,9 +133,14 @@ impl Service {
         for peer in peers {
             self.ask_for_mirror(scope, peer);
         }
-        for repository in self.repositories_in(scope) {
-            self.find_record(&repository, None);
-            self.follow_head(&repository);
+        let mut repositories = self.repositories_in(scope);
+        for repository in &repositories {
+            self.follow_head(repository);
+            self.sync_leaves(repository, None);
+        }
+        self.rng.shuffle(&mut repositories);
+        for repository in repositories.iter().take(limits::RECORDS_PER_POLL_MAX) {
+            self.find_record(repository, None);
         }
     }
 
@@ -151,7 +156,8 @@ impl Service {
         if let MirrorScope::Publisher(publisher) = scope {
             self.ask_publisher(peer, *publisher, None);
         }
-        let repositories = self.repositories_in(scope);
+        let mut repositories = self.repositories_in(scope);
+        self.rng.shuffle(&mut repositories);
         for repository in repositories
             .into_iter()
             .take(limits::REPOSITORIES_PER_PEER_MAX)
@@ -215,7 +221,6 @@ impl Service {
             if known > limits::REPOSITORIES_PER_PUBLISHER_MAX {
                 return;
             }
-            self.find_record(&repository, None);
             self.ask_repository(peer, repository);
         }
         if more {

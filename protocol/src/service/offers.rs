@@ -140,6 +140,12 @@ impl Service {
                 self.settle(offer, true, Verdict::Ignore, Some(error));
             }
             accept::Verdict::NeedsExtension => self.ask_extension(offer),
+            accept::Verdict::Equivocation(_) if offer.source == Source::Local => {
+                // Two publications raced here. The later one has left this process for nobody yet.
+                let reason = "another revision was published meanwhile, try again".to_owned();
+                let error = CommandError::Refused(reason);
+                self.settle(offer, false, Verdict::Ignore, Some(error));
+            }
             accept::Verdict::Equivocation(proof) => {
                 let ops = vec![put_proof(&offer.repository, &proof)];
                 self.commit_offer(offer, Change::Equivocation(*proof), ops);
@@ -164,7 +170,11 @@ impl Service {
     fn pass_on(&mut self, offer: Offer) {
         let verdict = match offer.record.verify(self.params.network, self.now.unix) {
             Ok((repository, _, head)) if repository == offer.repository => {
-                if self.gossip.is_news(head.id) {
+                // A renewed freshness statement is news about the same head.
+                let statement = head
+                    .freshness
+                    .map(|(_, envelope)| envelope.id::<freshness::Freshness>());
+                if self.gossip.is_news(&[Some(head.id), statement]) {
                     Verdict::Accept
                 } else {
                     Verdict::Ignore
@@ -364,7 +374,6 @@ impl Service {
                 leaf,
             } => {
                 let (index, revision) = (head.head.index, head.head.manifest);
-                self.gossip.is_news(head.id);
                 self.facts.accept(&repository, identity, *head, leaf);
                 self.out.event(Event::HeadAccepted {
                     repository: repository.clone(),

@@ -131,7 +131,6 @@ impl Service {
                 Ask::Peers { revision },
             );
         }
-        self.swarm(|swarm, ctx| swarm.connected(peer, ctx));
         self.put_again();
         self.mirror_peer(peer);
         self.advance_resolves();
@@ -193,6 +192,14 @@ impl Service {
         if !addresses.is_empty() {
             self.out
                 .push(Output::LearnDataAddresses { peer, addresses });
+        }
+        self.introduced(peer);
+    }
+
+    /// A peer is a source of bytes once it said where its data plane is, or did not answer at all.
+    pub(super) fn introduced(&mut self, peer: NodeId) {
+        if self.peers.is_connected(&peer) {
+            self.swarm(|swarm, ctx| swarm.connected(peer, ctx));
         }
     }
 

@@ -126,31 +126,45 @@ pub(crate) enum After {
 
 /// All awaited answers.
 #[derive(Debug, Default)]
-pub(crate) struct Pending(BTreeMap<RequestId, Purpose>);
+pub(crate) struct Pending {
+    purposes: BTreeMap<RequestId, Purpose>,
+    /// Open questions by peer.
+    asked: BTreeMap<NodeId, usize>,
+}
 
 impl Pending {
     /// Books a purpose under a new request id.
     pub(crate) fn insert(&mut self, out: &mut Outbox, purpose: Purpose) -> RequestId {
         let request = out.request_id();
-        self.0.insert(request, purpose);
+        if let Purpose::Ask(peer, _) = &purpose {
+            *self.asked.entry(*peer).or_default() += 1;
+        }
+        self.purposes.insert(request, purpose);
         request
     }
 
     /// Ends the wait.
     pub(crate) fn remove(&mut self, request: RequestId) -> Option<Purpose> {
-        self.0.remove(&request)
+        let purpose = self.purposes.remove(&request)?;
+        if let Purpose::Ask(peer, _) = &purpose {
+            let open = self.asked.get_mut(peer).map_or(0, |open| {
+                *open = open.saturating_sub(1);
+                *open
+            });
+            if open == 0 {
+                self.asked.remove(peer);
+            }
+        }
+        Some(purpose)
     }
 
     /// What a request is for, while more answers may come.
     pub(crate) fn get(&self, request: RequestId) -> Option<&Purpose> {
-        self.0.get(&request)
+        self.purposes.get(&request)
     }
 
     /// How many questions to a peer are open.
     pub(crate) fn asked_of(&self, peer: &NodeId) -> usize {
-        self.0
-            .values()
-            .filter(|purpose| matches!(purpose, Purpose::Ask(asked, _) if asked == peer))
-            .count()
+        self.asked.get(peer).copied().unwrap_or(0)
     }
 }

@@ -34,6 +34,11 @@ pub(crate) struct Searches(BTreeMap<Sought, Search>);
 
 /// How often a download that is not finished looks for more providers.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// A node that just started may not have found its way into the DHT yet: empty searches are repeated after
+/// this, then after twice as long, and so on up to [`INTERVAL`].
+const INTERVAL_MIN: Duration = Duration::from_millis(500);
+/// After this a node is no beginner any more, and an empty search means what it says.
+const BEGINNER: Duration = Duration::from_secs(15);
 /// The interval doubles up to this when nobody is found.
 const INTERVAL_MAX: Duration = Duration::from_secs(300);
 /// Results of a search are worth remembering this long.
@@ -154,6 +159,7 @@ impl Service {
     /// A search is over.
     pub(super) fn search_finished(&mut self, sought: Sought) {
         let (now, jitter) = (self.now.instant, self.rng.u64(..5_000));
+        let beginner = self.is_beginner();
         let hungry = match &sought {
             Sought::Revision(revision) => self.swarm.is_running(revision),
             Sought::Publisher(_) => false,
@@ -161,17 +167,33 @@ impl Service {
         if let Some(search) = self.searches.0.get_mut(&sought) {
             search.running = false;
             search.touched = now;
-            let doubled = INTERVAL.saturating_mul(1 << search.rounds.saturating_sub(1).min(4));
-            let wait = if search.found.is_empty() {
-                doubled.min(INTERVAL_MAX)
+            let doublings = search.rounds.saturating_sub(1).min(10);
+            let (wait, jitter) = if !search.found.is_empty() {
+                (INTERVAL, jitter)
+            } else if beginner {
+                (INTERVAL_MIN.saturating_mul(1 << doublings).min(INTERVAL), 0)
             } else {
-                INTERVAL
+                (
+                    INTERVAL.saturating_mul(1 << doublings).min(INTERVAL_MAX),
+                    jitter,
+                )
             };
-            search.due = hungry.then(|| now + wait + Duration::from_millis(jitter));
+            let again = hungry || (beginner && search.found.is_empty() && search.rounds < 6);
+            search.due = again.then(|| now + wait + Duration::from_millis(jitter));
         }
         if let Sought::Revision(revision) = sought {
-            self.swarm(|swarm, ctx| swarm.hint(&revision, [], true, ctx));
+            let settled = self.is_settled(&sought);
+            self.swarm(|swarm, ctx| swarm.hint(&revision, [], settled, ctx));
         }
+    }
+
+    fn is_beginner(&self) -> bool {
+        self.now.instant.since(self.booted) < BEGINNER
+    }
+
+    /// Whether the last answer of a search can be taken at its word.
+    pub(super) fn is_settled(&self, sought: &Sought) -> bool {
+        !self.is_beginner() || !self.searches.found(sought).is_empty()
     }
 
     /// Asks connected peers who else has or fetches a revision.
@@ -202,10 +224,7 @@ impl Service {
         {
             if peer != self.params.node && !self.swarm.is_banned(&peer) {
                 self.connect(peer, addresses);
-                // Hearsay is tried, but nobody waits for it.
-                if self.peers.is_connected(&peer) {
-                    hints.push(peer);
-                }
+                hints.push(peer);
             }
         }
         self.swarm(|swarm, ctx| swarm.hint(&revision, hints, false, ctx));

@@ -1,26 +1,34 @@
 //! Answering what peers ask. Only durable facts are told; questions that need the disk are bounded per peer.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     InboundId, Output, Service,
     pending::{After, Ask, HeadQuestion, Purpose},
 };
 use crate::{
+    accept::EquivocationProof,
     head::Head,
     id::{NodeId, ObjectId, RepositoryId, RevisionId},
     limits, log,
     sign::Envelope,
+    time::Instant,
     wire,
 };
 
-/// Open disk questions by peer.
+/// Open disk questions by peer, and warnings given.
 #[derive(Debug, Default)]
-pub(crate) struct Serving(BTreeMap<NodeId, u32>);
+pub(crate) struct Serving {
+    open: BTreeMap<NodeId, u32>,
+    warned: BTreeMap<RepositoryId, Instant>,
+}
+
+/// A proof of contradiction is not gossiped more often than this for those who ask.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Serving {
     fn begin(&mut self, peer: NodeId) -> bool {
-        let open = self.0.entry(peer).or_default();
+        let open = self.open.entry(peer).or_default();
         *open += 1;
         if *open > limits::INBOUND_PER_PEER_MAX {
             *open -= 1;
@@ -30,16 +38,16 @@ impl Serving {
     }
 
     fn end(&mut self, peer: &NodeId) {
-        if let Some(open) = self.0.get_mut(peer) {
+        if let Some(open) = self.open.get_mut(peer) {
             *open = open.saturating_sub(1);
             if *open == 0 {
-                self.0.remove(peer);
+                self.open.remove(peer);
             }
         }
     }
 
     pub(crate) fn forget(&mut self, peer: &NodeId) {
-        self.0.remove(peer);
+        self.open.remove(peer);
     }
 }
 
@@ -57,6 +65,7 @@ impl Service {
                 wire::Response::Hello(self.params.hello.clone())
             }
             wire::Request::Repository { repository, have } => {
+                self.warn_of_contradiction(&repository);
                 match self.facts.record(&repository, have) {
                     Some(record) => wire::Response::Repository(Box::new(record)),
                     None => wire::Response::NotFound,
@@ -97,6 +106,31 @@ impl Service {
 
     fn respond(&mut self, request: InboundId, message: wire::Response) {
         self.out.push(Output::Respond { request, message });
+    }
+
+    /// Whoever asks about a frozen repository may not have heard the proof: it is gossiped again.
+    fn warn_of_contradiction(&mut self, repository: &RepositoryId) {
+        let publisher = &repository.publisher;
+        let fork = self
+            .facts
+            .identities
+            .get(publisher)
+            .and_then(|held| held.fork.as_ref());
+        let held = self.facts.repositories.get(repository);
+        let Some(proof) = fork.or_else(|| held?.equivocation.as_ref()) else {
+            return;
+        };
+        let now = self.now.instant;
+        let told = self.serving.warned.get(repository);
+        if told.is_some_and(|at| now.since(*at) < WARN_INTERVAL) {
+            return;
+        }
+        let len_max = limits::GOSSIP_LEN_MAX;
+        if let Ok(proof) = crate::codec::decode::<EquivocationProof>(proof, len_max) {
+            self.serving.warned.insert(repository.clone(), now);
+            let announcement = wire::Announcement::Equivocation(Box::new(proof));
+            self.out.push(Output::Announce(announcement));
+        }
     }
 
     fn answer_log(&self, repository: &RepositoryId, first: u64) -> wire::Response {

@@ -53,8 +53,8 @@ pub(crate) struct Gathering {
 }
 
 /// How long a small download waits for further providers: finding, dialling and asking them takes a few round
-/// trips, and a second is not felt.
-const GATHER: Duration = Duration::from_secs(1);
+/// trips, and so long is hardly felt.
+const GATHER: Duration = Duration::from_millis(1_500);
 /// A download with less than this many missing bytes gathers first; a larger one is shared anyway.
 pub(crate) const GATHER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 

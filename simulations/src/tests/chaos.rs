@@ -12,7 +12,11 @@ fn chaos(seed: u64) -> World {
     let origin = world.add_default();
     let mut publisher = Publisher::new(seed, "tiny", world.now().unix);
     let pieces = rng.u64(4..60);
-    world.publish(origin, &mut publisher, &[("a.bin", pieces * PIECE + 17), ("b.bin", 0)]);
+    world.publish(
+        origin,
+        &mut publisher,
+        &[("a.bin", pieces * PIECE + 17), ("b.bin", 0)],
+    );
     let mut hosts = vec![origin];
     for _ in 0..5 {
         let host = world.add(Link {
@@ -40,7 +44,9 @@ fn chaos(seed: u64) -> World {
             3 if world.host(host).is_up() => world.kill(host),
             4 if !world.host(host).is_up() => world.start(host),
             5 => {
-                let behaviour = *rng.choice(&[Behaviour::Corrupt, Behaviour::Silent]).unwrap();
+                let behaviour = *rng
+                    .choice(&[Behaviour::Corrupt, Behaviour::Silent])
+                    .unwrap();
                 world.set_behaviour(hosts[5], behaviour);
             }
             6 => world.sever(host, hosts[rng.usize(..hosts.len())]),
@@ -64,7 +70,10 @@ fn chaos(seed: u64) -> World {
     world.check();
     world.check_answered();
     let last = fetch(&mut world, hosts[2], &publisher);
-    assert!(last.is_ok(), "seed {seed}: after the faults a fetch succeeds: {last:?}");
+    assert!(
+        last.is_ok(),
+        "seed {seed}: after the faults a fetch succeeds: {last:?}"
+    );
     world
 }
 

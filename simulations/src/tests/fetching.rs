@@ -33,7 +33,12 @@ fn three_seeds_share_a_small_download() {
         let fourth = world.add_default();
         world.connect(fourth, hosts[0]);
         let fetched = fetch(&mut world, fourth, &publisher).unwrap();
-        assert_eq!(fetched.sources.len(), 3, "seed {seed}: {:?}", fetched.sources);
+        assert_eq!(
+            fetched.sources.len(),
+            3,
+            "seed {seed}: {:?}",
+            fetched.sources
+        );
         for (_, bytes) in &fetched.sources {
             let share = bytes * 100 / fetched.bytes_total;
             assert!(share >= 15, "seed {seed}: {:?}", fetched.sources);
@@ -57,13 +62,19 @@ fn two_partial_peers_complete_each_other_when_the_only_seed_dies() {
             union.is_full()
         });
         assert!(covered);
-        assert!(!world.host(hosts[1]).is_complete(&revision), "rarest first splits the work");
+        assert!(
+            !world.host(hosts[1]).is_complete(&revision),
+            "rarest first splits the work"
+        );
         world.kill(hosts[0]);
         for (host, command) in commands {
             let done = world.run_until(120_000, |w| w.host(host).replies.contains_key(&command));
             assert!(done, "seed {seed}: the fetch ends");
             let reply = &world.host(host).replies[&command];
-            assert!(matches!(reply, Ok(Outcome::Fetched(_))), "seed {seed}: {reply:?}");
+            assert!(
+                matches!(reply, Ok(Outcome::Fetched(_))),
+                "seed {seed}: {reply:?}"
+            );
         }
         world.check();
     }
@@ -77,10 +88,14 @@ fn a_corrupt_peer_is_named_and_dropped_and_the_fetch_completes() {
     let fetched = fetch(&mut world, hosts[2], &publisher).unwrap();
     let corrupt = world.host(hosts[1]).node;
     assert!(fetched.sources.iter().all(|(peer, _)| *peer != corrupt));
-    let named = |event: &Event| matches!(event, Event::PeerCorrupt { peer, .. } if *peer == corrupt);
+    let named =
+        |event: &Event| matches!(event, Event::PeerCorrupt { peer, .. } if *peer == corrupt);
     let victim = world.host(hosts[2]);
     assert_eq!(victim.events.iter().filter(|event| named(event)).count(), 1);
-    assert!(!victim.connected.contains(&hosts[1]), "the relation has ended");
+    assert!(
+        !victim.connected.contains(&hosts[1]),
+        "the relation has ended"
+    );
     world.check();
 }
 
@@ -106,17 +121,31 @@ fn a_download_is_taken_up_again_after_a_restart() {
     world.command(hosts[1], World::fetch_latest(&publisher));
     let blob = Publisher::file("model.safetensors", 80 * PIECE);
     world.run_until(60_000, |world| {
-        world.host(hosts[1]).disk.have(&blob.blake3, blob.size).count() >= 30
+        world
+            .host(hosts[1])
+            .disk
+            .have(&blob.blake3, blob.size)
+            .count()
+            >= 30
     });
     world.kill(hosts[1]);
-    let kept = u64::from(world.host(hosts[1]).disk.have(&blob.blake3, blob.size).count());
+    let kept = u64::from(
+        world
+            .host(hosts[1])
+            .disk
+            .have(&blob.blake3, blob.size)
+            .count(),
+    );
     let sent = world.host(hosts[0]).uploaded;
     world.run_for(5_000);
     // Nobody connects it: the peer book does.
     world.start(hosts[1]);
     assert!(world.run_until(60_000, |w| w.host(hosts[1]).is_complete(&revision)));
     let again = world.host(hosts[0]).uploaded - sent;
-    assert!(again <= (80 - kept + 8) * PIECE + 900, "{again} bytes were fetched again");
+    assert!(
+        again <= (80 - kept + 8) * PIECE + 900,
+        "{again} bytes were fetched again"
+    );
     world.check();
 }
 
@@ -147,7 +176,12 @@ fn a_provider_that_comes_later_joins_the_running_download() {
     let Ok(Outcome::Fetched(fetched)) = &world.host(fetcher).replies[&command] else {
         panic!("the fetch succeeds");
     };
-    assert_eq!(fetched.sources[0].0, world.host(late).node, "{:?}", fetched.sources);
+    assert_eq!(
+        fetched.sources[0].0,
+        world.host(late).node,
+        "{:?}",
+        fetched.sources
+    );
 }
 
 #[test]
@@ -174,7 +208,10 @@ fn nobody_connected_is_offline_and_nobody_knowing_is_not_found() {
     world.connect(lonely, other);
     world.run_for(1_000);
     let error = fetch(&mut world, lonely, &publisher).unwrap_err();
-    assert!(matches!(error, CommandError::NotFound { asked: 1, .. }), "{error:?}");
+    assert!(
+        matches!(error, CommandError::NotFound { asked: 1, .. }),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -197,7 +234,10 @@ fn a_fetch_whose_providers_are_gone_ends_with_an_error_and_goes_on_later() {
     world.kill(hosts[0]);
     assert!(world.run_until(120_000, |w| w.host(hosts[1]).replies.contains_key(&command)));
     let reply = &world.host(hosts[1]).replies[&command];
-    assert!(matches!(reply, Err(CommandError::NoProviders { .. })), "{reply:?}");
+    assert!(
+        matches!(reply, Err(CommandError::NoProviders { .. })),
+        "{reply:?}"
+    );
     world.start(hosts[0]);
     assert!(world.run_until(600_000, |w| w.host(hosts[1]).is_complete(&revision)));
 }
@@ -206,7 +246,11 @@ fn a_fetch_whose_providers_are_gone_ends_with_an_error_and_goes_on_later() {
 fn an_older_revision_is_fetched_by_id_and_by_prefix() {
     let (mut world, mut publisher, hosts) = published(11, 5, 2);
     let old = tip(&world, hosts[0], &publisher);
-    world.publish(hosts[0], &mut publisher, &[("model.safetensors", 7 * PIECE)]);
+    world.publish(
+        hosts[0],
+        &mut publisher,
+        &[("model.safetensors", 7 * PIECE)],
+    );
     let fetch_revision = |selector| Command::Fetch {
         repository: publisher.repository.clone(),
         selector,
@@ -221,7 +265,10 @@ fn an_older_revision_is_fetched_by_id_and_by_prefix() {
     assert!(matches!(reply, Some(Ok(Outcome::Fetched(_)))), "{reply:?}");
     let unknown = Selector::Revision(weft_protocol::id::ObjectId::new([9; 32]));
     let reply = world.run_command(hosts[2], fetch_revision(unknown), 120_000);
-    assert!(matches!(reply, Some(Err(CommandError::NotFound { .. }))), "{reply:?}");
+    assert!(
+        matches!(reply, Some(Err(CommandError::NotFound { .. }))),
+        "{reply:?}"
+    );
 }
 
 #[test]
@@ -229,7 +276,11 @@ fn a_restarted_publisher_still_proves_old_revisions() {
     let (mut world, mut publisher, hosts) = published(12, 5, 1);
     let old = tip(&world, hosts[0], &publisher);
     for pieces in 6..9 {
-        world.publish(hosts[0], &mut publisher, &[("model.safetensors", pieces * PIECE)]);
+        world.publish(
+            hosts[0],
+            &mut publisher,
+            &[("model.safetensors", pieces * PIECE)],
+        );
     }
     world.kill(hosts[0]);
     world.start(hosts[0]);
@@ -251,7 +302,10 @@ fn a_cancelled_fetch_stops_and_keeps_what_it_has() {
     world.run_until(60_000, |world| world.host(hosts[0]).uploaded > 20 * PIECE);
     let reply = world.run_command(hosts[1], Command::Cancel(command), 1_000);
     assert_eq!(reply, Some(Ok(Outcome::Done)));
-    assert_eq!(world.host(hosts[1]).replies[&command], Err(CommandError::Cancelled));
+    assert_eq!(
+        world.host(hosts[1]).replies[&command],
+        Err(CommandError::Cancelled)
+    );
     world.run_for(60_000);
     let record = world.host(hosts[1]).disk.revision(&revision).unwrap();
     assert_eq!(record.state, RevisionState::Wanted);
@@ -265,13 +319,34 @@ fn answers_nobody_waits_for_are_ignored() {
     let request = weft_protocol::service::RequestId(u64::MAX);
     for input in [
         Input::QueryFinished { request },
-        Input::Committed { request, result: Ok(()) },
-        Input::ObjectRead { request, preimage: None },
-        Input::PiecesFetched { request, result: Ok(()) },
-        Input::PiecesProgress { request, bytes: u64::MAX },
-        Input::BlobsInspected { request, have: Vec::new() },
-        Input::FreshnessSigned { request, freshness: None },
-        Input::HeadRead { request, head: None },
+        Input::Committed {
+            request,
+            result: Ok(()),
+        },
+        Input::ObjectRead {
+            request,
+            preimage: None,
+        },
+        Input::PiecesFetched {
+            request,
+            result: Ok(()),
+        },
+        Input::PiecesProgress {
+            request,
+            bytes: u64::MAX,
+        },
+        Input::BlobsInspected {
+            request,
+            have: Vec::new(),
+        },
+        Input::FreshnessSigned {
+            request,
+            freshness: None,
+        },
+        Input::HeadRead {
+            request,
+            head: None,
+        },
     ] {
         world.input(hosts[1], input);
     }

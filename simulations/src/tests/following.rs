@@ -41,13 +41,25 @@ fn a_mirror_fetches_what_is_there_and_what_is_published_later() {
         world.connect(mirroring, hosts[1]);
         world.run_for(2_000);
         let order = mirror(scope, None, &world);
-        assert_eq!(world.run_command(mirroring, order, 5_000), Some(Ok(Outcome::Done)));
-        assert!(world.run_until(60_000, |w| w.host(mirroring).is_complete(&first)), "{whole}");
+        assert_eq!(
+            world.run_command(mirroring, order, 5_000),
+            Some(Ok(Outcome::Done))
+        );
+        assert!(
+            world.run_until(60_000, |w| w.host(mirroring).is_complete(&first)),
+            "{whole}"
+        );
         let second = world.publish(hosts[0], &mut publisher, &[("new.safetensors", 9 * PIECE)]);
-        assert!(world.run_until(30_000, |w| w.host(mirroring).is_complete(&second)), "{whole}");
+        assert!(
+            world.run_until(30_000, |w| w.host(mirroring).is_complete(&second)),
+            "{whole}"
+        );
         let record = world.host(mirroring).disk.revision(&second).unwrap();
         assert_eq!((record.pin, record.seed), (Pin::Mirror, true));
-        assert!(world.host(mirroring).is_complete(&first), "older revisions stay");
+        assert!(
+            world.host(mirroring).is_complete(&first),
+            "older revisions stay"
+        );
         world.check();
     }
 }
@@ -63,7 +75,11 @@ fn a_mirror_that_was_away_catches_up() {
     world.kill(hosts[1]);
     let mut last = first;
     for pieces in 6..10 {
-        last = world.publish(hosts[0], &mut publisher, &[("model.safetensors", pieces * PIECE)]);
+        last = world.publish(
+            hosts[0],
+            &mut publisher,
+            &[("model.safetensors", pieces * PIECE)],
+        );
     }
     world.start(hosts[1]);
     assert!(world.run_until(60_000, |w| w.host(hosts[1]).is_complete(&last)));
@@ -88,14 +104,23 @@ fn a_quota_lets_older_revisions_go_and_never_what_the_user_keeps() {
     assert!(world.run_until(60_000, |w| w.host(hosts[1]).is_complete(&second)));
     let third = world.publish(hosts[0], &mut publisher, &[("c.safetensors", 10 * PIECE)]);
     assert!(world.run_until(60_000, |w| w.host(hosts[1]).is_complete(&third)));
-    assert!(world.host(hosts[1]).is_complete(&first), "the user's pin stands");
-    assert!(world.host(hosts[1]).disk.revision(&second).is_none(), "the quota asked");
+    assert!(
+        world.host(hosts[1]).is_complete(&first),
+        "the user's pin stands"
+    );
+    assert!(
+        world.host(hosts[1]).disk.revision(&second).is_none(),
+        "the quota asked"
+    );
     let large = world.publish(hosts[0], &mut publisher, &[("d.safetensors", 20 * PIECE)]);
     world.run_for(60_000);
     assert!(world.host(hosts[1]).disk.revision(&large).is_none());
     let told = |event: &&Event| matches!(event, Event::QuotaExceeded { .. });
     assert_eq!(world.host(hosts[1]).events.iter().filter(told).count(), 1);
-    assert!(world.host(hosts[1]).is_complete(&third), "nothing is evicted in vain");
+    assert!(
+        world.host(hosts[1]).is_complete(&third),
+        "nothing is evicted in vain"
+    );
     world.check();
 }
 
@@ -135,7 +160,12 @@ fn forged_and_rolled_back_heads_are_refused() {
     let refused = |event: &Event| matches!(event, Event::HeadRejected { .. });
     assert!(world.host(hosts[1]).events.iter().any(refused));
     // Rolled back: an old head, rightly signed.
-    let old_tip = world.host(hosts[0]).disk.head(&old.repository, 0).unwrap().clone();
+    let old_tip = world
+        .host(hosts[0])
+        .disk
+        .head(&old.repository, 0)
+        .unwrap()
+        .clone();
     let mut rolled_back = forged.clone();
     rolled_back.head = old_tip;
     rolled_back.freshness = None;
@@ -212,7 +242,11 @@ fn freshness_is_renewed_and_lapses_without_its_key() {
     };
     world.run_for(72 * 3_600_000);
     assert_eq!(freshness(&world, hosts[0]), Freshness::Fresh);
-    assert_eq!(freshness(&world, hosts[1]), Freshness::Fresh, "gossip brought the renewal");
+    assert_eq!(
+        freshness(&world, hosts[1]),
+        Freshness::Fresh,
+        "gossip brought the renewal"
+    );
     world.kill(hosts[0]);
     world.run_for(60 * 3_600_000);
     assert_eq!(freshness(&world, hosts[1]), Freshness::Stale);
@@ -228,21 +262,39 @@ fn unseeded_and_removed_revisions_are_no_longer_offered() {
         repository: repository.clone(),
         revision: None,
     };
-    assert_eq!(world.run_command(hosts[1], command, 5_000), Some(Ok(Outcome::Done)));
+    assert_eq!(
+        world.run_command(hosts[1], command, 5_000),
+        Some(Ok(Outcome::Done))
+    );
     assert!(world.host(hosts[1]).offered.is_empty());
     let record = world.host(hosts[1]).disk.revision(&revision).unwrap();
-    assert_eq!((record.pin, record.seed, record.state), (Pin::None, false, RevisionState::Complete));
+    assert_eq!(
+        (record.pin, record.seed, record.state),
+        (Pin::None, false, RevisionState::Complete)
+    );
     let reply = world.run_command(hosts[1], Command::Prune, 5_000);
-    assert!(matches!(reply, Some(Ok(Outcome::Forgotten { revisions: 1, .. }))), "{reply:?}");
-    assert!(world.host(hosts[1]).disk.blobs.is_empty(), "its files were collected");
+    assert!(
+        matches!(reply, Some(Ok(Outcome::Forgotten { revisions: 1, .. }))),
+        "{reply:?}"
+    );
+    assert!(
+        world.host(hosts[1]).disk.blobs.is_empty(),
+        "its files were collected"
+    );
     let command = Command::Remove {
         repository,
         revision: Some(revision),
     };
     let reply = world.run_command(hosts[0], command.clone(), 5_000);
-    assert!(matches!(reply, Some(Ok(Outcome::Forgotten { revisions: 1, .. }))), "{reply:?}");
+    assert!(
+        matches!(reply, Some(Ok(Outcome::Forgotten { revisions: 1, .. }))),
+        "{reply:?}"
+    );
     let reply = world.run_command(hosts[0], command, 5_000);
-    assert!(matches!(reply, Some(Err(CommandError::NotFound { .. }))), "{reply:?}");
+    assert!(
+        matches!(reply, Some(Err(CommandError::NotFound { .. }))),
+        "{reply:?}"
+    );
     let error = fetch(&mut world, hosts[2], &publisher).unwrap_err();
     assert!(matches!(error, CommandError::NotFound { .. }), "{error:?}");
 }
