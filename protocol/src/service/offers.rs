@@ -471,7 +471,8 @@ impl Service {
         let Ok((publisher, position)) = verified else {
             return judge(self, Verdict::Reject);
         };
-        let news = self.gossip.is_news(proof.first.id::<crate::head::Head>());
+        let ids = [&proof.first, &proof.second].map(|side| Some(side.id::<crate::head::Head>()));
+        let news = self.gossip.is_news(&ids);
         let verdict = if news {
             Verdict::Accept
         } else {
