@@ -35,7 +35,7 @@ pub(crate) async fn start(home: &Home, reach: Reach<'_>, global: &Global) -> any
             ..Overrides::default()
         },
         Reach::Network(network) => Overrides {
-            listen: Some(ANY),
+            listen: Some(network.listen.unwrap_or(ANY)),
             gateway: Some(LOOPBACK),
             ..network.overrides()
         },

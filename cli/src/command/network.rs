@@ -8,6 +8,10 @@ use weft_node::config::Overrides;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
+    /// Where peers reach this node; port 0 picks free ones [default: 0.0.0.0:4777 for `serve`, any free port
+    /// for other commands]
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
+    pub(crate) listen: Option<SocketAddr>,
     /// Node to start from, as its `weft status` shows it under `listen` (may be repeated)
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     pub(crate) bootstrap: Vec<String>,
@@ -20,6 +24,7 @@ impl Network {
     /// The same in the node's terms.
     pub(crate) fn overrides(&self) -> Overrides {
         Overrides {
+            listen: self.listen,
             bootstrap: self.bootstrap.clone(),
             mdns: self.no_mdns.then_some(false),
             ..Overrides::default()

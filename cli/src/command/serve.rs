@@ -35,9 +35,6 @@ Examples:
 
 Prints one line on standard output when it is ready; logs go to standard error. Stop it with Ctrl-C or `weft stop`.")]
 pub(crate) struct Arguments {
-    /// Where peers reach this node; port 0 picks free ones [default: 0.0.0.0:4777]
-    #[arg(long, value_name = "HOST:PORT", value_parser = parse_address, help_heading = "Network")]
-    pub(crate) listen: Option<SocketAddr>,
     /// Where local programs reach this node; loopback only [default: 127.0.0.1:4780]
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_address, help_heading = "Network")]
     pub(crate) gateway: Option<SocketAddr>,
@@ -74,7 +71,6 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> anyhow::Resu
     );
     let home = Home::new(context.home()?);
     let overrides = Overrides {
-        listen: arguments.listen,
         gateway: arguments.gateway,
         ..arguments.network.overrides()
     };
