@@ -233,7 +233,7 @@ pub async fn spawn(
     let context = Arc::new(Context::new(
         endpoint,
         store,
-        config.directory,
+        &config.directory,
         inputs,
         collector,
         durable,

@@ -33,6 +33,8 @@ pub(super) struct Collector {
     interval: Duration,
     /// `None` until the machine has spoken: then nothing may be collected.
     protected: Mutex<Option<HashSet<Hash>>>,
+    /// Blobs that the next round takes even if they are protected.
+    abandoned: Mutex<HashSet<Hash>>,
     rounds: watch::Sender<Rounds>,
     wanted: Notify,
 }
@@ -49,6 +51,7 @@ impl Collector {
         Self {
             interval,
             protected: Mutex::new(None),
+            abandoned: Mutex::default(),
             rounds: watch::Sender::new(Rounds::default()),
             wanted: Notify::new(),
         }
@@ -75,6 +78,15 @@ impl Collector {
         let next = self.rounds.borrow().begun + 1;
         self.wanted.notify_one();
         self.ended(next).await;
+    }
+
+    /// Removes what the store knows of one blob, protected or not.
+    pub(super) async fn abandon(&self, blob: Hash) {
+        self.abandoned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(blob);
+        self.collect_now().await;
     }
 
     async fn ended(&self, round: u64) {
@@ -110,6 +122,13 @@ impl Collector {
         match &*protected {
             Some(set) => {
                 live.extend(set);
+                let mut abandoned = self
+                    .abandoned
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                for blob in abandoned.drain() {
+                    live.remove(&blob);
+                }
                 ProtectOutcome::Continue
             }
             None => ProtectOutcome::Abort,

@@ -2,18 +2,19 @@
 
 use std::{
     collections::HashSet,
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use iroh::Endpoint;
 use iroh_blobs::{
     Hash,
-    api::Store,
+    api::{Store, blobs::BlobStatus},
     store::fs::{FsStore, options::PathOptions},
 };
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
 use weft_protocol::{
     id::{BlobHash, NodeId},
     service::{Input, TransferError},
@@ -57,13 +58,13 @@ impl Context {
     pub(super) fn new(
         endpoint: Endpoint,
         store: FsStore,
-        directory: PathBuf,
+        directory: &Path,
         inputs: mpsc::Sender<Input>,
         collector: Arc<Collector>,
         durable: Durable,
         cancel: CancellationToken,
     ) -> Self {
-        let files = PathOptions::new(&directory);
+        let files = PathOptions::new(directory);
         Self {
             endpoint,
             store: store.as_ref().clone(),
@@ -113,6 +114,19 @@ impl Context {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .contains(blob)
+    }
+
+    /// Makes a blob fetchable again whose store entry points to a file that is gone: one imported by reference
+    /// and moved away since. Nothing is done as long as nobody else offers the bytes, for the file may come back.
+    pub(super) async fn recover(&self, blob: Hash) {
+        if self.store.observe(blob).await.is_ok() {
+            return;
+        }
+        let status = self.store.status(blob).await;
+        if matches!(status, Ok(BlobStatus::Complete { .. })) {
+            warn!(blob = %blob.fmt_short(), "the file of a blob is gone; fetching it anew");
+            self.collector.abandon(blob).await;
+        }
     }
 
     /// A connection to `peer`: the one there is, or a new one, on which the peer is served as well.

@@ -22,6 +22,7 @@ use super::{
     context::{Context, hash},
     counters::Meter,
     fault,
+    work::Working,
 };
 
 /// Items between the network and the store: 1 MiB of leaves, so that neither waits for the other at each.
@@ -30,6 +31,9 @@ const STORE_QUEUE: usize = 64;
 const PROGRESS_BYTES: u64 = 256 * 1024;
 /// … or after this time, whichever comes first.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// After this much of a blob that is new here, the store is made to commit that it has the blob: until then a
+/// crash loses all of it. By then the store's queue has run through at least once.
+const RECORD_BYTES: u64 = 2 * STORE_QUEUE as u64 * 16 * 1024;
 /// Tries to get into the store's inbox of a blob before the fetch is given up as unavailable.
 const BUSY_TRIES: u32 = 20;
 /// Pause between them; the inbox drains in microseconds.
@@ -82,6 +86,10 @@ async fn fetch(
         };
     };
     let cancelled = || TransferError::Cancelled;
+    cancel
+        .run_until_cancelled(context.recover(blob))
+        .await
+        .ok_or_else(cancelled)?;
     let working = cancel
         .run_until_cancelled(context.work.enter(&context.store, blob))
         .await
@@ -99,7 +107,7 @@ async fn fetch(
             .run_until_cancelled(Box::pin(begin))
             .await
             .ok_or_else(cancelled)??;
-        match receive(context, content, blob, size, cancel, progress).await {
+        match receive(context, &working, content, (blob, size), cancel, progress).await {
             Err(Failure::Busy) if tries < BUSY_TRIES => {
                 tries += 1;
                 tokio::time::sleep(BUSY_PAUSE).await;
@@ -111,10 +119,14 @@ async fn fetch(
     };
     match &result {
         Ok(()) => {
-            let complete = context.store.observe(blob).await;
-            if complete.is_ok_and(|bitfield| bitfield.is_complete()) {
-                working.release();
+            let bitfield = context.store.observe(blob).await;
+            let complete = bitfield.is_ok_and(|bitfield| bitfield.is_complete());
+            if complete || !working.is_recorded() {
                 context.durable.sync().await?;
+                working.set_recorded();
+            }
+            if complete {
+                working.release();
                 context.mark_intact(blob);
             }
         }
@@ -166,9 +178,9 @@ async fn begin(
 /// Moves verified content into the store. What verified before a failure stays.
 async fn receive(
     context: &Context,
+    working: &Working,
     mut content: AtBlobContent<RecvStream>,
-    blob: Hash,
-    size: NonZeroU64,
+    (blob, size): (Hash, NonZeroU64),
     cancel: &CancellationToken,
     progress: &mut Progress<'_>,
 ) -> Result<(), Failure> {
@@ -196,6 +208,12 @@ async fn receive(
                 progress.add(total - received);
                 received = total;
                 content = next;
+                if received >= RECORD_BYTES && !working.is_recorded() {
+                    working.set_recorded();
+                    if let Err(error) = context.durable.sync().await {
+                        break Err(error.into());
+                    }
+                }
             }
             BlobContentNext::Done(_) => break Ok(()),
         }

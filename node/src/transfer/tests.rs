@@ -1,1 +1,8 @@
 //! The data plane against itself, over real sockets on the loopback.
+
+mod crash;
+mod fetching;
+mod files;
+mod keeping;
+mod node;
+mod serving;

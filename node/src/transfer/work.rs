@@ -8,7 +8,10 @@ use std::{
     collections::HashMap,
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,6 +37,8 @@ pub(super) struct Works {
 struct Work {
     slots: Arc<Semaphore>,
     hold: Mutex<Option<Hold>>,
+    /// Whether the store is known to have committed that it has the blob.
+    recorded: AtomicBool,
 }
 
 struct Hold {
@@ -67,6 +72,7 @@ impl Works {
                 Arc::new(Work {
                     slots: Arc::new(Semaphore::new(FETCHES_PER_BLOB_MAX)),
                     hold: Mutex::new(None),
+                    recorded: AtomicBool::new(false),
                 })
             }))
         };
@@ -117,6 +123,14 @@ impl Work {
 }
 
 impl Working {
+    pub(super) fn is_recorded(&self) -> bool {
+        self.work.recorded.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_recorded(&self) {
+        self.work.recorded.store(true, Ordering::Relaxed);
+    }
+
     /// Lets the store forget its state of the blob when this fetch ends, because it is complete or broken.
     pub(super) fn release(&self) {
         self.work.set_hold(None);
