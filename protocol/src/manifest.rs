@@ -214,8 +214,7 @@ impl Manifest {
     }
 
     fn validate_tensors(&self) -> Result<(), String> {
-        let order = |t: &Tensor| (t.file, t.offset, t.name.clone());
-        if !self.tensors.is_sorted_by(|a, b| order(a) < order(b)) {
+        if !self.tensors.is_sorted_by(|a, b| a.place() < b.place()) {
             return Err("tensors are not sorted, or one stands twice".to_owned());
         }
         for tensor in &self.tensors {
@@ -247,6 +246,13 @@ impl Manifest {
             )?;
         }
         Ok(())
+    }
+}
+
+impl Tensor {
+    /// What an index is sorted by.
+    fn place(&self) -> (u32, u64, &str) {
+        (self.file, self.offset, &self.name)
     }
 }
 
@@ -479,5 +485,18 @@ mod tests {
         assert!(refused(&with(vec![tensor(0, 5, 6)])).contains("beyond"));
         assert!(refused(&with(vec![tensor(0, u64::MAX, 2)])).contains("beyond"));
         assert!(refused(&with(vec![tensor(1, 0, 1), tensor(0, 0, 1)])).contains("sorted"));
+    }
+
+    #[test]
+    fn largest_manifest_is_read_and_one_file_more_is_not() {
+        let files = |count: usize| {
+            let path = |n: usize| format!("data/part-{n:06}.bin");
+            manifest((0..count).map(|n| file(&path(n), 7, 1)).collect())
+        };
+        let largest = encode(&files(limits::FILES_MAX));
+        let back: Manifest = decode_object(&largest).expect("within every bound");
+        assert_eq!(back.bytes_total(), 700_000);
+        let larger = encode(&files(limits::FILES_MAX + 1));
+        assert!(decode_object::<Manifest>(&larger).is_err());
     }
 }

@@ -252,7 +252,7 @@ def main():
             for at, mask, changed in mutations(vector.data):
                 reason = refusal(vector, changed)
                 report(reason is not None, f"{vector.title}: byte {at} ^ {mask:#04x} accepted")
-    print(f"{passed} passed, {failed} failed")
+    print(f"checker: {passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
 

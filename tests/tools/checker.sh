@@ -20,4 +20,4 @@ TXT
   fi
   cp "$requirements" "$venv/installed.txt"
 fi
-exec "$venv/bin/python" tests/checker/check.py protocol/vectors
+exec "$venv/bin/python" tests/checker/check.py --mutate protocol/vectors
