@@ -130,7 +130,8 @@ impl Context {
         }
     }
 
-    fn running_if_any(&self) -> anyhow::Result<Option<Client>> {
+    /// Reaches the running node, if there is one.
+    pub(crate) fn running_if_any(&self) -> anyhow::Result<Option<Client>> {
         match self.daemon()? {
             Daemon::Running(client) => Ok(Some(client)),
             Daemon::None | Daemon::Stale(_) => Ok(None),

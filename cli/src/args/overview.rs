@@ -41,7 +41,6 @@ pub(super) fn group(command: Command) -> Command {
         .before_help(overview)
         .help_template(TEMPLATE)
         .after_help(EXAMPLES)
-        .disable_help_subcommand(true)
 }
 
 fn overview(command: &Command) -> String {

@@ -3,8 +3,10 @@
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use weft_node::api::{
-    ConfigEntry, ConfigResponse, ConfigSource, SetConfigRequest, SetConfigResponse, route,
+use weft_node::{
+    api::{ConfigEntry, ConfigResponse, ConfigSource, SetConfigRequest, SetConfigResponse, route},
+    config::{self, Overrides},
+    home::Home,
 };
 
 use crate::{
@@ -48,10 +50,14 @@ pub(crate) fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()>
 }
 
 fn show(context: &Context) -> anyhow::Result<()> {
-    let config: ConfigResponse = context
-        .local()?
-        .get(route::CONFIG, &[])
-        .context("could not read the settings")?;
+    let config: anyhow::Result<ConfigResponse> = match context.running_if_any()? {
+        Some(client) => client.get(route::CONFIG, &[]),
+        // What `weft serve` would use: settings need no node.
+        None => {
+            config::show(&Home::new(context.home()?), &Overrides::default()).map_err(Into::into)
+        }
+    };
+    let config = config.context("could not read the settings")?;
     context.screen.facts(
         &config,
         |config| {
@@ -68,11 +74,13 @@ fn show(context: &Context) -> anyhow::Result<()> {
 
 fn set(key: String, value: Option<String>, context: &Context) -> anyhow::Result<()> {
     let attempt = format!("could not set `{key}`");
-    let answer: SetConfigResponse = context
-        .local()?
-        .post(route::CONFIG, &SetConfigRequest { key, value })
-        .context(attempt)?;
-    if answer.restart_required && !context.is_in_process() {
+    let request = SetConfigRequest { key, value };
+    let answer: anyhow::Result<SetConfigResponse> = match context.running_if_any()? {
+        Some(client) => client.post(route::CONFIG, &request),
+        None => write(&Home::new(context.home()?), &request),
+    };
+    let answer = answer.context(attempt)?;
+    if answer.restart_required {
         context.screen.talk(
             "hint: the running node takes this at its next start: `weft stop`, then `weft serve`",
         );
@@ -83,6 +91,21 @@ fn set(key: String, value: Option<String>, context: &Context) -> anyhow::Result<
         |answer, _| format!("{} = {}", answer.entry.key, value_text(&answer.entry.value)),
     )?;
     Ok(())
+}
+
+/// Does what a running node would do.
+fn write(home: &Home, request: &SetConfigRequest) -> anyhow::Result<SetConfigResponse> {
+    config::set(
+        home,
+        &request.key,
+        request.value.as_deref().unwrap_or_default(),
+    )?;
+    let entries = config::show(home, &Overrides::default())?.entries;
+    let entry = entries.into_iter().find(|entry| entry.key == request.key);
+    Ok(SetConfigResponse {
+        entry: entry.context("the setting was written but is not listed")?,
+        restart_required: false,
+    })
 }
 
 fn human(config: &ConfigResponse, style: Style) -> String {
@@ -134,5 +157,24 @@ mod tests {
             "0.0.0.0:4777"
         );
         assert_eq!(value_text(&serde_json::json!(true)), "true");
+    }
+
+    #[test]
+    fn settings_are_written_without_a_node() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        let set = |value: Option<&str>| {
+            let request = SetConfigRequest {
+                key: "network.mdns".to_owned(),
+                value: value.map(str::to_owned),
+            };
+            write(&home, &request).unwrap().entry
+        };
+        let entry = set(Some("false"));
+        assert_eq!(
+            (value_text(&entry.value).as_str(), entry.source),
+            ("false", ConfigSource::File)
+        );
+        assert_eq!(set(None).source, ConfigSource::Default);
     }
 }

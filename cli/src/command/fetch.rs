@@ -22,8 +22,8 @@ Examples:
   weft fetch alice/tiny@3fa85c21 --json           a revision, by 8 or more characters of its id
   weft fetch REF --bootstrap /ip4/192.0.2.1/tcp/4777/p2p/12D3KooW…
 
-Every byte is checked against the publisher's signature. Interrupt it whenever you like: the same command goes on
-where it stopped. The last line printed is the resulting path.")]
+Every byte is checked against the publisher's signature. Interrupt it whenever you like: the
+same command goes on where it stopped. The last line printed is the resulting path.")]
 pub(crate) struct Arguments {
     /// What to get: [weft:]PUBLISHER/NAME[@TAG|REVISION][/FILE]; PUBLISHER may be a petname or a prefix
     #[arg(value_name = "REF")]
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Do not offer it to others
     #[arg(long, help_heading = "Download")]
     pub(crate) no_seed: bool,
-    /// Give up after this long, as 30s, 5m or 2h [default: as long as there is hope]
+    /// Give up after this long: 30s, 5m, 2h [default: as long as there is hope]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Download")]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
@@ -169,7 +169,7 @@ mod tests {
         let mut lines = text.lines();
         assert_eq!(
             lines.next().unwrap(),
-            "4.0 MB of aaaaaaaaaa/tiny@121212121212 in 2.0 s, 1.0 MB of it were here already, verified"
+            "4.0 MB of aaaaaaaaaa/tiny@121212121212 in 2 s, 1.0 MB of it were here already, verified"
         );
         assert!(text.contains("66 %") && text.contains("33 %"), "{text}");
         assert!(lines.next_back().unwrap().starts_with("hint:"));

@@ -8,7 +8,7 @@ use super::network::Network;
 use crate::{
     context::Context,
     render::{Column, Style, Table, fields, short_revision},
-    units::{Size, ago, date},
+    units::{Size, ago, count, date},
 };
 
 /// Files that are listed unless all are asked for.
@@ -61,13 +61,10 @@ fn human(info: &RepositoryInfo, files_shown: usize, style: Style) -> String {
             ("repository", info.repository.clone()),
             ("petname", info.alias.clone().unwrap_or_default()),
             ("reference", info.reference.clone()),
+            ("revision", info.revision.clone()),
             (
-                "revision",
-                format!(
-                    "{} (the newest known has number {})",
-                    info.revision,
-                    info.index + 1
-                ),
+                "history",
+                format!("{} so far", count(info.index + 1, "head")),
             ),
             ("head", head(info, style)),
             ("kind", info.kind.clone()),
@@ -86,7 +83,11 @@ fn human(info: &RepositoryInfo, files_shown: usize, style: Style) -> String {
             ("path", info.path.clone().unwrap_or_default()),
             (
                 "size",
-                format!("{} in {} files", Size(info.bytes_total), info.files.len()),
+                format!(
+                    "{} in {}",
+                    Size(info.bytes_total),
+                    count(info.files.len() as u64, "file")
+                ),
             ),
         ],
         style,

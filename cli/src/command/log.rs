@@ -8,7 +8,7 @@ use super::network::Network;
 use crate::{
     context::Context,
     render::{Style, short_revision},
-    units::{Size, ago, date},
+    units::{Size, ago, count, date},
 };
 
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ fn human(log: &LogResponse, style: Style) -> String {
         }
         let mut facts = Vec::new();
         if let Some(files) = entry.files {
-            facts.push(format!("{files} files"));
+            facts.push(count(files, "file"));
         }
         if let Some(bytes) = entry.bytes_total {
             facts.push(Size(bytes).to_string());

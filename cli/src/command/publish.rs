@@ -7,7 +7,12 @@ use clap::{Args, ValueEnum};
 use weft_node::api::{ErrorCode, PublishRequest, PublishResult, route};
 
 use super::network::Network;
-use crate::{context::Context, failure::fail, phrase, units::Size};
+use crate::{
+    context::Context,
+    failure::fail,
+    phrase,
+    units::{Size, count},
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -16,8 +21,9 @@ Examples:
   weft publish ./my-model --name tiny --tag v1.0 -m 'first release'
   weft publish ./my-model --json | jq -r .reference
 
-The first time this creates an identity for you and shows its recovery phrase. The last line printed is the
-reference to hand to others. Files are not copied: keep the folder as it is, or let `weft` keep it.")]
+The first time, this creates an identity for you and shows its recovery phrase. The last line
+printed is the reference to hand to others. Large files are offered from where they lie, without
+a second copy: change them only in a new folder.")]
 pub(crate) struct Arguments {
     /// Folder (or single file) to publish
     pub(crate) directory: PathBuf,
@@ -136,14 +142,9 @@ fn request(arguments: Arguments) -> anyhow::Result<PublishRequest> {
 }
 
 fn summary(published: &PublishResult) -> String {
-    let files = if published.files == 1 {
-        "file"
-    } else {
-        "files"
-    };
     format!(
-        "published {} {files}, {}, as number {} of {}",
-        published.files,
+        "published {}, {}, as number {} of {}",
+        count(published.files, "file"),
         Size(published.bytes_total),
         published.index + 1,
         crate::render::repository(&published.repository, None)

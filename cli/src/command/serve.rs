@@ -33,7 +33,8 @@ Examples:
   WEFT_HOME=/tmp/a weft serve --listen 127.0.0.1:0 --gateway 127.0.0.1:0 --no-mdns
                                                   one of many nodes on one machine
 
-Prints one line on standard output when it is ready; logs go to standard error. Stop it with Ctrl-C or `weft stop`.")]
+Prints one line on standard output when it is ready; logs go to standard error. Stop it with
+Ctrl-C or `weft stop`.")]
 pub(crate) struct Arguments {
     /// Where local programs reach this node; loopback only [default: 127.0.0.1:4780]
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_address, help_heading = "Network")]
@@ -75,6 +76,10 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> anyhow::Resu
         ..arguments.network.overrides()
     };
     let config = Config::load(&home, &overrides).context("could not read the settings")?;
+    if let Some(path) = &arguments.ready_file {
+        // One of a killed node would say "ready" before this one is; usually there is none.
+        let _ = fs::remove_file(path);
+    }
     let starting = Box::pin(Node::start(config));
     let node = tokio::select! {
         node = starting => node.context("could not start the node")?,

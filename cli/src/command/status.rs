@@ -7,7 +7,7 @@ use weft_node::api::{RevisionState, StatusResponse, TransferView, route};
 use crate::{
     context::Context,
     render::{self, Column, Style, Table, fields},
-    units::{Size, Span},
+    units::{Size, Span, count},
 };
 
 #[derive(Debug, Args)]
@@ -55,9 +55,9 @@ fn human(status: &StatusResponse, style: Style) -> String {
             (
                 "repositories",
                 format!(
-                    "{} known, {} complete revisions of {}",
+                    "{} known, {} here ({})",
                     status.repositories.len(),
-                    complete.len(),
+                    count(complete.len() as u64, "complete revision"),
                     Size(complete.iter().sum())
                 ),
             ),

@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     failure::fail,
     render::{Style, repository, short_revision},
-    units::Size,
+    units::{Size, count},
 };
 
 #[derive(Debug, Args)]
@@ -87,9 +87,9 @@ fn human(verified: &VerifyResult, style: Style) -> String {
     );
     if verified.verified {
         return format!(
-            "{} {name}: {} files, {}, every byte as signed",
+            "{} {name}: {}, {}, every byte as signed",
             style.green("verified"),
-            verified.files,
+            count(verified.files, "file"),
             Size(verified.bytes_total)
         );
     }

@@ -11,13 +11,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use weft_node::api::{Phase, Progress};
 
 use self::rate::Rate;
-use crate::units::{Size, Span};
+use crate::units::{Size, Span, count};
 
 /// How often a line is printed when nothing but numbers change; a log file can bear that for days.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-const BAR: &str = "{prefix:10} [{bar:24}] {msg}";
-const SPINNER: &str = "{prefix:10} {spinner} {msg}";
+/// Short enough that everything that matters fits 80 columns; the rest is cut, never wrapped.
+const BAR: &str = "{prefix} [{bar:16}] {wide_msg}";
+const SPINNER: &str = "{prefix} {spinner} {wide_msg}";
 
 /// Shows how far one command is.
 #[derive(Debug)]
@@ -121,12 +122,11 @@ fn word(phase: Phase) -> &'static str {
     }
 }
 
-/// `1.2 GB of 4.0 GB, 35.0 MB/s, 1m 20s left, from 3 peers`, as far as it is known.
+/// `1.2 of 4.0 GB, 35.0 MB/s, 1m 20s left, from 3 peers`, as far as it is known.
 fn describe(progress: &Progress, rate: Option<u64>) -> String {
     let mut parts = Vec::new();
     if progress.bytes_total > 0 {
-        let (done, total) = (Size(progress.bytes_done), Size(progress.bytes_total));
-        parts.push(format!("{done} of {total}"));
+        parts.push(Size(progress.bytes_total).with_part(progress.bytes_done));
         let left = progress.bytes_total.saturating_sub(progress.bytes_done);
         if let Some(rate) = rate.filter(|rate| *rate > 0 && left > 0) {
             parts.push(format!("{}/s", Size(rate)));
@@ -136,20 +136,12 @@ fn describe(progress: &Progress, rate: Option<u64>) -> String {
     if progress.phase == Phase::Fetching {
         parts.push(match (progress.peers_active, progress.peers_known) {
             (0, 0) => "no peer yet".to_owned(),
-            (0, known) => format!("waiting for {}", peers(known)),
-            (active, _) => format!("from {}", peers(active)),
+            (0, known) => format!("waiting for {}", count(known.into(), "peer")),
+            (active, _) => format!("from {}", count(active.into(), "peer")),
         });
     }
     parts.extend(progress.message.clone());
     parts.join(", ")
-}
-
-fn peers(count: u32) -> String {
-    if count == 1 {
-        "1 peer".to_owned()
-    } else {
-        format!("{count} peers")
-    }
 }
 
 #[cfg(test)]
@@ -171,7 +163,7 @@ mod tests {
     fn fetching_tells_bytes_rate_rest_and_peers() {
         assert_eq!(
             describe(&fetching(), Some(50_000_000)),
-            "1.0 GB of 4.0 GB, 50.0 MB/s, 1m 0s left, from 3 peers"
+            "1.0 of 4.0 GB, 50.0 MB/s, 1m 0s left, from 3 peers"
         );
     }
 
@@ -183,7 +175,7 @@ mod tests {
         };
         assert_eq!(
             describe(&progress, None),
-            "1.0 GB of 4.0 GB, waiting for 5 peers"
+            "1.0 of 4.0 GB, waiting for 5 peers"
         );
         let progress = Progress {
             phase: Phase::Resolving,

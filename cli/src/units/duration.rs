@@ -18,7 +18,7 @@ impl Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        let text = if seconds < 10 {
+        let text = if seconds < 10 && self.0.subsec_nanos() > 0 {
             format!("{:.1} s", self.0.as_secs_f64())
         } else if seconds < 60 {
             format!("{seconds} s")
@@ -90,6 +90,7 @@ mod tests {
     fn spans_are_written_with_two_units() {
         for (millis, text) in [
             (340, "0.3 s"),
+            (2_000, "2 s"),
             (42_000, "42 s"),
             (61_000, "1m 1s"),
             (7_260_000, "2h 1m"),

@@ -14,21 +14,37 @@ const UNITS: [(&str, u64); 5] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
+impl Size {
+    /// `1.0 of 4.0 GB`: a part of these bytes, in the same unit.
+    pub(crate) fn with_part(self, part: u64) -> String {
+        let (unit, factor) = self.unit();
+        format!(
+            "{} of {} {unit}",
+            number(part, factor),
+            number(self.0, factor)
+        )
+    }
+
+    fn unit(self) -> (&'static str, u64) {
+        let unit = UNITS.iter().find(|(_, factor)| self.0 >= *factor);
+        unit.copied().unwrap_or(("B", 1))
+    }
+}
+
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = UNITS
-            .iter()
-            .find(|(_, factor)| self.0 >= *factor)
-            .map_or_else(
-                || format!("{} B", self.0),
-                |(unit, factor)| {
-                    // Tenths are enough; computed in integers so that 999,950 B never becomes `1000.0 kB`.
-                    let tenths = u128::from(self.0) * 10 / u128::from(*factor);
-                    format!("{}.{} {unit}", tenths / 10, tenths % 10)
-                },
-            );
-        f.pad(&text)
+        let (unit, factor) = self.unit();
+        f.pad(&format!("{} {unit}", number(self.0, factor)))
     }
+}
+
+/// Tenths are enough; in integers, so that 999,999 B never becomes `1000.0 kB`.
+fn number(bytes: u64, factor: u64) -> String {
+    if factor == 1 {
+        return bytes.to_string();
+    }
+    let tenths = u128::from(bytes) * 10 / u128::from(factor);
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 /// Reads a size.
@@ -137,5 +153,7 @@ mod tests {
         ] {
             assert_eq!(Size(bytes).to_string(), text);
         }
+        assert_eq!(Size(4_000_000_000).with_part(260_000_000), "0.2 of 4.0 GB");
+        assert_eq!(Size(12).with_part(3), "3 of 12 B");
     }
 }

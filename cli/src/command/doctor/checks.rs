@@ -81,18 +81,24 @@ fn writable(home: &Path) -> Check {
 
 fn secrets(home: &Path) -> Check {
     const NAME: &str = "secrets";
-    let token = Files::new(home).token;
-    let open = [
-        token.as_path(),
-        &home.join("node.key"),
-        &home.join("identities"),
-    ]
-    .into_iter()
-    .filter(|path| {
+    let is_open = |path: &Path| {
         fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
-    })
-    .map(|path| format!("`{}`", path.display()))
-    .collect::<Vec<_>>();
+    };
+    // Nobody gets to a file behind a closed directory, whatever the file allows.
+    let files = if is_open(home) {
+        vec![
+            Files::new(home).token,
+            home.join("node.key"),
+            home.join("identities"),
+        ]
+    } else {
+        Vec::new()
+    };
+    let open: Vec<String> = files
+        .iter()
+        .filter(|path| is_open(path))
+        .map(|path| format!("`{}`", path.display()))
+        .collect();
     if open.is_empty() {
         Check::ok(NAME, "keys and token are readable by you alone")
     } else {
@@ -251,12 +257,15 @@ mod tests {
     #[test]
     fn open_secrets_are_told() {
         let home = tempfile::tempdir().unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let key = home.path().join("node.key");
         fs::write(&key, "secret").unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(secrets(home.path()).status, Status::Ok);
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(secrets(home.path()).status, Status::Warn);
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(secrets(home.path()).status, Status::Ok);
     }
 
     #[test]
