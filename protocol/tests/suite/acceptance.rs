@@ -789,3 +789,39 @@ fn record_verification_names_the_same_faults_as_judging() {
     broken.head.body.clear();
     assert!(matches!(broken.verify(NET, NOW), Err(Rejection::Head(_))));
 }
+
+// All together.
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn accepted_index_never_falls_and_never_jumps_into_another_past(
+        held in 0_usize..5, shared in 0_usize..6, offered in 0_usize..6, from in 0_u64..6
+    ) {
+        let ours = Repository::of_length(5);
+        // Shares the first heads with ours and continues differently.
+        let mut other = Repository::of_length(u8::try_from(shared).expect("small"));
+        for n in shared..6 {
+            other.publish(u8::try_from(100 + n).expect("small"), RELEASE);
+        }
+        match follow(&ours, held, &other.record(offered, Some(from))) {
+            Verdict::Accept { head, .. } => {
+                proptest::prop_assert!(head.head.index > held as u64);
+                proptest::prop_assert!(held < shared, "the head held is not in that log");
+            }
+            Verdict::Same { .. } => proptest::prop_assert_eq!(ours.ids[held], other.ids[offered]),
+            Verdict::Older => proptest::prop_assert!(offered < held),
+            Verdict::Equivocation(_) => {
+                proptest::prop_assert_eq!(held, offered);
+                proptest::prop_assert!(held >= shared);
+            }
+            Verdict::NeedsExtension => proptest::prop_assert_ne!(from, held as u64),
+            Verdict::Reject(rejection) => {
+                let index = offered as u64;
+                proptest::prop_assert_eq!(rejection, Rejection::NotAnExtension { index });
+                proptest::prop_assert!(held >= shared);
+            }
+        }
+    }
+}

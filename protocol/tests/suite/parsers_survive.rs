@@ -3,13 +3,13 @@
 use proptest::{prelude::*, sample::Index};
 use weft_protocol::{
     accept::{EquivocationProof, EquivocationSubject, RepositoryRecord},
-    codec::{self, Object},
+    codec::{self, DecodeError, Object},
     freshness::Freshness,
     head::Head,
-    id::{ObjectId, PublisherId, RepositoryId, RepositoryName},
+    id::{BlobHash, ObjectId, PublisherId, RepositoryId, RepositoryName},
     identity::{IdentityEvent, IdentityLog},
     log,
-    manifest::Manifest,
+    manifest::{Card, File, Kind, Manifest, Role},
     path::RepoPath,
     reference::Reference,
     refs::{RefName, Refs},
@@ -194,6 +194,41 @@ proptest! {
             Response::Refused,
         ] {
             prop_assert_eq!(wire::decode::<Response>(&wire::encode(&response)), Ok(response));
+        }
+    }
+
+    #[test]
+    fn manifests_round_trip_or_are_refused(
+        paths in prop::collection::btree_set("[a-zA-Z]{1,3}(/[a-z.]{1,3}){0,2}", 0..12),
+        sizes in prop::collection::vec(1_u64..1 << 40, 12),
+        message in "[ -~]{0,40}",
+    ) {
+        let files = paths.iter().zip(sizes).filter_map(|(path, size)| {
+            let digest = *blake3::hash(path.as_bytes()).as_bytes();
+            Some(File {
+                path: path.parse().ok()?,
+                size,
+                blake3: BlobHash::new(digest),
+                sha256: digest,
+                git_sha1: None,
+                role: Role::of_path(path),
+            })
+        });
+        let manifest = Manifest {
+            repository: Repository::of_length(0).id(),
+            kind: Kind::of_paths(paths.iter().map(String::as_str)),
+            parents: vec![],
+            files: files.collect(),
+            card: Card::default(),
+            tensors: vec![],
+            message,
+            created: NOW,
+        };
+        let bytes = codec::preimage(&manifest);
+        let back = codec::decode_preimage::<Manifest>(codec::preimage_id(&bytes), &bytes);
+        match manifest.validate() {
+            Ok(()) => prop_assert_eq!(back, Ok(manifest)),
+            Err(reason) => prop_assert_eq!(back, Err(DecodeError::Invalid(reason))),
         }
     }
 
