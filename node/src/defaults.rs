@@ -31,5 +31,8 @@ pub const EVENTS_MAX: usize = 1_024;
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long an ordered shutdown may take before the rest is dropped.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Resident memory beyond which no new peer may connect: a node that serves hundreds stays far below it, so whoever
+/// gets it there is not welcome.
+pub const MEMORY_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// Largest request body of the control API; its requests are small.
 pub const CONTROL_BODY_LEN_MAX: usize = 1024 * 1024;

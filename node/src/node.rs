@@ -256,7 +256,7 @@ async fn start_network(
         bootstrap,
         external: Vec::new(),
         mdns: config.mdns,
-        memory_bytes_max: None,
+        memory_bytes_max: Some(defaults::MEMORY_BYTES_MAX),
         network,
     };
     network::spawn(config, registry, inputs, cancel.child_token())

@@ -207,7 +207,11 @@ async fn records_and_providers_survive_a_restart() {
         providers(&mut a).await;
     }
     // With an address to dial, because after a restart there is no routing table to look into.
-    assert!(!registry.all_dht_providers().unwrap()[0].addresses.is_empty());
+    assert!(
+        !registry.all_dht_providers().unwrap()[0]
+            .addresses
+            .is_empty()
+    );
     let provider = b.id();
     b.stop().await;
     a.stop().await;
