@@ -38,7 +38,7 @@ fn chaos(seed: u64) -> World {
     for _ in 0..12 {
         let host = hosts[rng.usize(1..hosts.len())];
         match rng.u32(..8) {
-            0 | 1 | 2 if world.host(host).is_up() => {
+            0..=2 if world.host(host).is_up() => {
                 world.command(host, World::fetch_latest(&publisher));
             }
             3 if world.host(host).is_up() => world.kill(host),

@@ -166,7 +166,7 @@ fn forged_and_rolled_back_heads_are_refused() {
         .head(&old.repository, 0)
         .unwrap()
         .clone();
-    let mut rolled_back = forged.clone();
+    let mut rolled_back = forged;
     rolled_back.head = old_tip;
     rolled_back.freshness = None;
     world.spread(forger, None, &record(&rolled_back));
