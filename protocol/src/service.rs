@@ -202,6 +202,20 @@ impl Service {
             }
         }
         self.hear_swarm();
+        #[cfg(debug_assertions)]
+        self.check_invariants();
+    }
+
+    /// Checks what must hold between any two calls. Only in builds with debug assertions.
+    #[cfg(debug_assertions)]
+    fn check_invariants(&self) {
+        self.swarm.check_invariants();
+        self.revisions.check_invariants();
+        self.resolves.check_invariants();
+        for revision in self.swarm.running() {
+            let held = self.revisions.get(revision);
+            assert!(held.is_some(), "what is downloaded is protected");
+        }
     }
 
     /// The time that `poll_timeout` named has come.

@@ -148,6 +148,26 @@ impl Swarm {
         self.schedule(ctx);
     }
 
+    /// A peer says that it fetches a revision: if it refused to be observed before, it will not any more.
+    pub(crate) fn interested(
+        &mut self,
+        revision: &RevisionId,
+        peer: NodeId,
+        ctx: &mut Context<'_>,
+    ) {
+        if !self.downloads.contains_key(revision) {
+            return;
+        }
+        for hash in &self.active {
+            if let Some(blob) = self.blobs.get_mut(hash)
+                && blob.wanted_by.contains(revision)
+            {
+                blob.retries.remove(&peer);
+            }
+        }
+        self.hint(revision, [peer], false, ctx);
+    }
+
     /// A peer can be asked from now on.
     pub(crate) fn connected(&mut self, peer: NodeId, ctx: &mut Context<'_>) {
         if !self.banned.contains(&peer) && !self.peers.contains_key(&peer) {

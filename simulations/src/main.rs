@@ -68,7 +68,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             options.json = true;
             continue;
         }
-        let value = arguments.next().ok_or(format!("`{flag}` needs a value"))?;
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("`{flag}` needs a value"))?;
         let number: u32 = value
             .parse()
             .map_err(|_| format!("`{value}` is not a number"))?;

@@ -17,6 +17,7 @@ use crate::NETWORK;
 /// A publisher with one repository.
 #[derive(Debug, Clone)]
 pub struct Publisher {
+    seed: u64,
     release: SecretKey,
     freshness: SecretKey,
     /// The identity log.
@@ -32,12 +33,8 @@ impl Publisher {
     /// # Panics
     /// If the protocol refuses the identity.
     pub fn new(seed: u64, name: &str, created: Timestamp) -> Self {
-        let key = |role: &str| {
-            let seed = blake3::hash(format!("{seed} {role}").as_bytes());
-            SecretKey::from_seed(seed.as_bytes())
-        };
-        let (root, next) = (key("root 0"), key("root 1"));
-        let (release, freshness) = (key("release"), key("freshness"));
+        let (root, next) = (key(seed, "root 0"), key(seed, "root 1"));
+        let (release, freshness) = (key(seed, "release"), key(seed, "freshness"));
         let event = IdentityEvent {
             index: 0,
             previous: None,
@@ -61,12 +58,36 @@ impl Publisher {
             name: name.parse().expect("a repository name"),
         };
         Self {
+            seed,
             release,
             freshness,
             identity,
             repository,
             leaves: Vec::new(),
         }
+    }
+
+    /// The publisher after a rotation of its root key; different `salt`s contradict each other.
+    ///
+    /// # Panics
+    /// If the protocol refuses the rotation.
+    #[must_use]
+    pub fn rotated(&self, salt: u64, created: Timestamp) -> Self {
+        let root = key(self.seed, "root 1");
+        let next = key(self.seed ^ salt, "root 2");
+        let mut event = self.identity.tip().clone();
+        event.index += 1;
+        event.previous = Some(self.identity.tip_id());
+        event.root_keys = vec![root.public()];
+        event.next_digests = vec![next_digest(&next.public())];
+        event.created = created;
+        let envelope = Envelope::sign(&event, NETWORK, &[(0, &root)]);
+        let mut rotated = self.clone();
+        rotated
+            .identity
+            .append(NETWORK, envelope)
+            .expect("a rotation to the pre-committed key");
+        rotated
     }
 
     /// Who it is.
@@ -123,7 +144,7 @@ impl Publisher {
             previous: self.leaves.last().copied(),
             log_root: log::root(&self.leaves),
             identity: self.identity.tip_id(),
-            identity_index: 0,
+            identity_index: self.identity.tip().index,
             issued: now,
             expires: now.plus(limits::HEAD_LIFETIME_MAX / 2),
             ttl: 3_600,
@@ -157,4 +178,10 @@ impl Publisher {
     pub fn sign_freshness(&self, statement: &freshness::Freshness) -> Envelope {
         Envelope::sign(statement, NETWORK, &[(0, &self.freshness)])
     }
+}
+
+/// A key made out of a seed and its role.
+fn key(seed: u64, role: &str) -> SecretKey {
+    let seed = blake3::hash(format!("{seed} {role}").as_bytes());
+    SecretKey::from_seed(seed.as_bytes())
 }

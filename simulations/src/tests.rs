@@ -3,6 +3,7 @@
 mod chaos;
 mod fetching;
 mod following;
+mod hostile;
 
 use weft_protocol::{
     id::RevisionId,

@@ -135,6 +135,12 @@ impl Resolves {
             .then(|| now + TICK)
     }
 
+    /// Checks what must hold between any two calls.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.running.len() <= limits::RESOLVES_MAX);
+    }
+
     fn ids(&self) -> Vec<ResolveId> {
         self.running.keys().copied().collect()
     }

@@ -178,6 +178,20 @@ impl Revisions {
         self.provided = provided;
     }
 
+    /// Checks what must hold between any two calls.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check_invariants(&self) {
+        for (revision, held) in &self.held {
+            assert_eq!(*revision, held.latest.revision);
+            let settled = held.commits == 0;
+            let same = held.durable.as_ref() == Some(&held.latest);
+            assert!(
+                !settled || same,
+                "with nothing in flight the disk is up to date"
+            );
+        }
+    }
+
     /// Unpinned revisions that match, least recently used first.
     pub(crate) fn collectable(
         &self,

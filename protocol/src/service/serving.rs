@@ -97,7 +97,7 @@ impl Service {
             wire::Request::Peers { revision } => {
                 let peers = self.peers_of(&revision, peer);
                 self.peers.note_interest(peer, revision, self.now.instant);
-                self.swarm(|swarm, ctx| swarm.hint(&revision, [peer], false, ctx));
+                self.swarm(|swarm, ctx| swarm.interested(&revision, peer, ctx));
                 wire::Response::Peers { peers }
             }
         };
