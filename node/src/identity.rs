@@ -200,8 +200,7 @@ impl KeyStore {
             .with_hint("use the 24 words that were shown when the identity was made"));
         }
         let (release, freshness) = Keys::generate()?;
-        let mut revocations: Vec<PublicKey> = tip.revocations.clone();
-        revocations.extend(tip.release_keys.iter().copied());
+        let mut revocations: Vec<PublicKey> = tip.release_keys.clone();
         revocations.extend(tip.freshness_key);
         revocations.sort();
         revocations.dedup();
