@@ -170,6 +170,14 @@ fn error_of(response: &mut http::Response<Body>) -> ErrorBody {
     )
 }
 
+fn ended() -> anyhow::Error {
+    fail(
+        ErrorCode::Failure,
+        "the node ended before it answered",
+        "run the same command again, best with a node that stays (`weft serve`): what has arrived is kept",
+    )
+}
+
 /// Reads progress lines until the result.
 fn lines<T: DeserializeOwned>(
     reader: impl Read,
@@ -186,11 +194,7 @@ fn lines<T: DeserializeOwned>(
         match read {
             Ok(1..) => {}
             Ok(0) | Err(_) => {
-                return Err(fail(
-                    ErrorCode::Failure,
-                    "the node ended before it answered",
-                    "start it again with `weft serve` and repeat the command: what has arrived is kept",
-                ));
+                return Err(ended());
             }
         }
         if buffer.iter().all(u8::is_ascii_whitespace) {
@@ -201,6 +205,8 @@ fn lines<T: DeserializeOwned>(
         match line {
             Line::Progress(now) => progress(&now),
             Line::Result(result) => return Ok(result),
+            // Whoever is here did not cancel: the node ends, or it was the short-lived one of another command.
+            Line::Error(error) if error.code == ErrorCode::Cancelled => return Err(ended()),
             Line::Error(error) => return Err(error.into()),
         }
     }

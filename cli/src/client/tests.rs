@@ -134,6 +134,19 @@ fn answer_that_breaks_off_is_an_error() {
 }
 
 #[test]
+fn cancellation_by_the_node_is_no_interruption_by_the_user() {
+    let body = r#"{"error":{"code":"cancelled","message":"cancelled"}}"#;
+    let (client, _server) = serve_once(answer("200 OK", body));
+    let error = client
+        .stream::<FetchResult>(route::FETCH, &(), |_| {})
+        .unwrap_err();
+    assert_eq!(
+        error.downcast_ref::<ErrorBody>().unwrap().code,
+        ErrorCode::Failure
+    );
+}
+
+#[test]
 fn short_answer_with_error_status_keeps_code() {
     let body = r#"{"error":{"code":"not_found","message":"unknown"}}"#;
     let (client, _server) = serve_once(answer("404 Not Found", body));

@@ -85,7 +85,7 @@ fn ask(rehearsal: &RemovedResponse, context: &Context) -> anyhow::Result<()> {
         Ok(())
     } else {
         Err(fail(
-            ErrorCode::Cancelled,
+            ErrorCode::Failure,
             "nothing was removed",
             "answer `y` to go on",
         ))
