@@ -75,6 +75,8 @@ pub(crate) struct Resolve {
     stage_started: Instant,
     /// When the first believable answer of this stage came.
     good_at: Option<Instant>,
+    /// When the DHT was last asked for the record.
+    record_asked: Option<Instant>,
     /// Peers asked in this stage.
     asked: BTreeSet<NodeId>,
     /// Questions of this stage that are still open.
@@ -103,6 +105,9 @@ pub(crate) struct Resolves {
 const SETTLE: Duration = Duration::from_secs(3);
 /// Nobody knew it: peers that are being dialled get this long.
 const GRACE: Duration = Duration::from_secs(5);
+/// An empty DHT answer is doubted this often while there is time: a node that just found its first peer knows
+/// too few others yet.
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
 /// A stage ends after this in any case.
 const STAGE_MAX: Duration = Duration::from_secs(30);
 /// A node that just started gets this long for its first peer.
@@ -166,6 +171,7 @@ impl Service {
             stage: Stage::Heads,
             stage_started: now,
             good_at: None,
+            record_asked: None,
             asked: BTreeSet::new(),
             open: BTreeSet::new(),
             answered: 0,
@@ -288,6 +294,7 @@ impl Service {
             resolve.stage = stage;
             resolve.stage_started = self.now.instant;
             resolve.good_at = None;
+            resolve.record_asked = None;
             resolve.asked.clear();
             resolve.open.clear();
         }

@@ -1,6 +1,6 @@
 //! The newest head, and proofs that older revisions were heads once.
 
-use super::{GRACE, ResolveId, SETTLE, STAGE_MAX, Stage, Wanted};
+use super::{GRACE, RECORD_AGAIN, ResolveId, SETTLE, STAGE_MAX, Stage, Wanted};
 use crate::{
     accept::RepositoryRecord,
     discovery,
@@ -26,7 +26,6 @@ impl Service {
             return self.take_tip(id);
         }
         self.enter(id, Stage::Heads);
-        self.find_record(&repository, Some(id));
         self.search(Sought::Publisher(repository.publisher));
         self.advance_heads(id);
     }
@@ -106,9 +105,6 @@ impl Service {
             .filter(|peer| !resolve.asked.contains(peer))
             .take(room)
             .collect();
-        // The DHT was out of reach without a single peer.
-        let first = resolve.asked.is_empty() && !peers.is_empty() && resolve.open.is_empty();
-        let repository = resolve.repository.clone();
         for peer in peers {
             let request = self.ask(peer, message.clone(), ask());
             if let Some(resolve) = self.resolves.running.get_mut(&id) {
@@ -116,7 +112,25 @@ impl Service {
                 resolve.open.extend(request);
             }
         }
-        if first {
+        self.ask_dht(id);
+    }
+
+    /// Asks the DHT for the record, and again while nobody knows it.
+    fn ask_dht(&mut self, id: ResolveId) {
+        let now = self.now.instant;
+        let Some(resolve) = self.resolves.running.get_mut(&id) else {
+            return;
+        };
+        let due = match resolve.record_asked {
+            None => true,
+            Some(at) => {
+                let doubtful = resolve.good_at.is_none() && resolve.open.is_empty();
+                doubtful && now.since(at) >= RECORD_AGAIN
+            }
+        };
+        if due && !self.peers.is_empty() {
+            resolve.record_asked = Some(now);
+            let repository = resolve.repository.clone();
             self.find_record(&repository, Some(id));
         }
     }
@@ -194,7 +208,6 @@ impl Service {
         };
         let repository = resolve.repository.clone();
         self.enter(id, Stage::Proof(revision));
-        self.find_record(&repository, Some(id));
         self.search(Sought::Revision(revision));
         self.search(Sought::Publisher(repository.publisher));
         self.advance_proof(id, revision);
