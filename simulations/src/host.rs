@@ -68,6 +68,8 @@ pub struct Host {
     pub(crate) keys: BTreeMap<PublisherId, Publisher>,
     /// Hosts it is connected to.
     pub(crate) connected: BTreeSet<HostId>,
+    /// When it found its first peer in this run.
+    pub(crate) first_peer_at: Option<u64>,
     /// Peers it closed the door to in this run.
     pub(crate) banned: BTreeSet<NodeId>,
     /// Blobs it serves.
@@ -108,6 +110,7 @@ impl Host {
             behaviour: Behaviour::default(),
             keys: BTreeMap::new(),
             connected: BTreeSet::new(),
+            first_peer_at: None,
             banned: BTreeSet::new(),
             offered: BTreeSet::new(),
             protected: Vec::new(),
@@ -146,6 +149,7 @@ impl Host {
         self.service = None;
         self.epoch += 1;
         self.connected.clear();
+        self.first_peer_at = None;
         self.banned.clear();
         self.offered.clear();
         self.protected.clear();

@@ -12,6 +12,8 @@ use weft_protocol::{
 
 use crate::{HostId, World, world::Happening};
 
+/// A node knows its way around the DHT this long after it met its first peer.
+const DHT_READY_MS: u64 = 700;
 /// A question without an answer counts as lost after this.
 const REQUEST_TIMEOUT_MS: u64 = 10_000;
 
@@ -43,6 +45,8 @@ impl World {
         }
         self.host_mut(b).connected.insert(a);
         for (one, other) in [(a, b), (b, a)] {
+            let now = self.now;
+            self.host_mut(one).first_peer_at.get_or_insert(now);
             let peer = self.host(other).node;
             let address = format!("/sim/{}", other.0);
             let addresses = vec![address.clone()];
@@ -151,7 +155,11 @@ impl World {
     }
 
     fn reaches_dht(&self, id: HostId) -> bool {
-        !self.host(id).connected.is_empty()
+        let host = self.host(id);
+        let old_enough = host
+            .first_peer_at
+            .is_some_and(|at| self.now >= at + DHT_READY_MS);
+        old_enough && !host.connected.is_empty()
     }
 
     fn query_ms(&mut self) -> u64 {

@@ -131,7 +131,7 @@ impl Service {
                 Ask::Peers { revision },
             );
         }
-        self.put_again();
+        self.put_again(first);
         self.mirror_peer(peer);
         self.advance_resolves();
     }

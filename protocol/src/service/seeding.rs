@@ -14,10 +14,18 @@ pub(crate) struct Seeding {
     due: BTreeMap<RepositoryId, Instant>,
     in_flight: BTreeSet<RepositoryId>,
     put: BTreeMap<RepositoryId, Instant>,
+    /// Puts since there was something new to put, or nobody near.
+    rounds: BTreeMap<RepositoryId, usize>,
     /// When the newest head became known here; young news is repeated to new peers.
     news: BTreeMap<RepositoryId, Instant>,
 }
 
+/// The first puts are repeated after these, because a young node knows few others and a put may reach nobody.
+const PUT_REPEATS: [Duration; 3] = [
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(600),
+];
 /// Records are put again this often, several times within what DHT nodes keep them.
 const PUT_INTERVAL: Duration = Duration::from_secs(3_600);
 /// A put while peers are still arriving waits a moment for more of them.
@@ -45,6 +53,7 @@ impl Service {
     /// Something about a repository is new: its record goes into the DHT.
     pub(super) fn put_soon(&mut self, repository: &RepositoryId) {
         if self.revisions.seeds(repository) {
+            self.seeding.rounds.remove(repository);
             self.seeding
                 .due
                 .insert(repository.clone(), self.now.instant);
@@ -63,31 +72,37 @@ impl Service {
     }
 
     /// A new peer is there: what was put when nobody was near is put again.
-    pub(super) fn put_again(&mut self) {
+    pub(super) fn put_again(&mut self, first: bool) {
         let now = self.now.instant;
         let repositories: Vec<_> = self.facts.repositories.keys().cloned().collect();
         for repository in repositories {
             if !self.revisions.seeds(&repository) {
                 continue;
             }
+            if first {
+                self.seeding.rounds.remove(&repository);
+            }
             let earliest = self
                 .seeding
                 .put
                 .get(&repository)
+                .filter(|_| !first)
                 .map_or(now, |at| *at + PUT_INTERVAL_MIN);
             let due = earliest.max(now + PUT_DEBOUNCE);
             let planned = self.seeding.due.get(&repository).copied();
+            let planned = planned.filter(|at| *at > now);
             // A peer that arrives long after the news changes little: the hourly put reaches it.
-            let young = self
-                .seeding
-                .news
-                .get(&repository)
-                .is_some_and(|at| now.since(*at) < NEWS_KEEP);
-            if young || planned.is_none() || planned.is_some_and(|at| at <= now) {
+            if first || self.is_news(&repository) || planned.is_none() {
                 let due = planned.map_or(due, |at| at.min(due));
                 self.seeding.due.insert(repository, due);
             }
         }
+    }
+
+    /// Whether the head became known here not long ago.
+    fn is_news(&self, repository: &RepositoryId) -> bool {
+        let at = self.seeding.news.get(repository);
+        at.is_some_and(|at| self.now.instant.since(*at) < NEWS_KEEP)
     }
 
     /// Puts what is due, a bounded number at a time.
@@ -116,12 +131,7 @@ impl Service {
                 continue;
             };
             let again = self.seeding.put.insert(repository.clone(), now).is_some();
-            let young = self
-                .seeding
-                .news
-                .get(&repository)
-                .is_some_and(|at| now.since(*at) < NEWS_KEEP);
-            if again && young {
+            if again && self.is_news(&repository) {
                 self.announce_head(&repository);
             }
             self.seeding.in_flight.insert(repository.clone());
@@ -138,8 +148,13 @@ impl Service {
     /// A put has ended; the next one is an hour away unless something happens.
     pub(super) fn put_finished(&mut self, repository: RepositoryId) {
         self.seeding.in_flight.remove(&repository);
-        let jitter = Duration::from_secs(self.rng.u64(..300));
-        let next = self.now.instant + PUT_INTERVAL + jitter;
+        let round = self.seeding.rounds.entry(repository.clone()).or_default();
+        let wait = match PUT_REPEATS.get(*round) {
+            Some(wait) => *wait,
+            None => PUT_INTERVAL + Duration::from_secs(self.rng.u64(..300)),
+        };
+        *round = round.saturating_add(1);
+        let next = self.now.instant + wait;
         self.seeding.due.entry(repository).or_insert(next);
         self.put_due();
     }
