@@ -40,7 +40,7 @@ mod tests;
 mod work;
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -313,7 +313,12 @@ impl Handle {
             return bound;
         }
         let local: Vec<_> = self.context.endpoint.addr().ip_addrs().copied().collect();
-        if local.is_empty() { bound } else { local }
+        if local.is_empty() {
+            // No network: still of use between the nodes of one machine.
+            let loopback = |address: &SocketAddr| (Ipv4Addr::LOCALHOST, address.port()).into();
+            return bound.iter().map(loopback).collect();
+        }
+        local
     }
 
     /// Bytes that went in and out since the start.

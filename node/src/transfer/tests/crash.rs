@@ -59,6 +59,13 @@ impl Child {
     }
 }
 
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
 /// Fetches one piece after the other and prints which it has, if this process is a child.
 pub(super) async fn run_child() {
     let Ok(order) = std::env::var(ORDER) else {

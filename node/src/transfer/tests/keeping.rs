@@ -119,7 +119,8 @@ async fn blob_whose_original_was_moved_away_can_be_fetched_again() {
     assert!(alice.data_file(&file).exists());
 }
 
-#[tokio::test]
+// Reading what the child says blocks a thread; alice must go on serving.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_process_loses_nothing_that_was_acknowledged() {
     let file = File::random(89, 64 * MIB);
     let alice = seeder(100, &file).await;
@@ -127,6 +128,7 @@ async fn killed_process_loses_nothing_that_was_acknowledged() {
     for kill_after in [1, 20, 60] {
         let mut child = crash::Child::start(home.path(), &alice, &file);
         let acknowledged = child.pieces_until(kill_after);
+        assert_eq!(acknowledged.len(), kill_after);
         child.kill();
 
         let mut bob = Node::start_in(Arc::clone(&home), 101).await;

@@ -1,9 +1,10 @@
 //! Who is served what, and what peers tell each other.
 
+use tokio_util::sync::CancellationToken;
 use weft_protocol::service::{Input, TransferError};
 
 use super::node::{File, Node, run, seeder};
-use crate::transfer::Command;
+use crate::transfer::{Command, Config, spawn};
 
 const MIB: usize = 1024 * 1024;
 
@@ -172,4 +173,28 @@ async fn identity_of_the_endpoint_is_the_node_id() {
     let node = Node::start(42).await;
     let key = iroh::SecretKey::from_bytes(&[42; 32]);
     assert_eq!(node.id().as_bytes(), key.public().as_bytes());
+}
+
+#[tokio::test]
+async fn unspecified_bind_tells_dialable_addresses() {
+    let home = tempfile::tempdir().unwrap();
+    let (inputs, _receiver) = tokio::sync::mpsc::channel(1);
+    let config = Config {
+        secret_key_seed: [45; 32],
+        bind: "0.0.0.0:0".parse().unwrap(),
+        directory: home.path().join("blobs"),
+        collect_interval: std::time::Duration::from_secs(3_600),
+    };
+    let handle = spawn(config, inputs, CancellationToken::new())
+        .await
+        .unwrap();
+    let addresses = handle.addresses();
+    assert!(!addresses.is_empty());
+    for address in addresses {
+        assert!(
+            !address.ip().is_unspecified() && address.port() != 0,
+            "{address}"
+        );
+    }
+    handle.shutdown().await;
 }
