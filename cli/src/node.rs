@@ -41,6 +41,8 @@ pub(crate) async fn start(home: &Home, reach: Reach<'_>, global: &Global) -> any
         },
     };
     let mut config = Config::load(home, &overrides)?;
+    // It ends with this command: nobody else should come to rely on it.
+    config.discoverable = false;
     if matches!(reach, Reach::Local) {
         config.bootstrap.clear();
     }

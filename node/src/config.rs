@@ -32,6 +32,9 @@ pub struct Config {
     pub mdns: bool,
     /// Disk limit in bytes for what the user did not pin; `None` is no limit.
     pub cache_bytes_max: Option<u64>,
+    /// Whether other programs may find this node through the data directory. Off for a node that lives only as long
+    /// as one command.
+    pub discoverable: bool,
     /// What flags and environment set, for telling where a value came from.
     pub overrides: Overrides,
 }
@@ -106,6 +109,7 @@ impl Config {
             bootstrap,
             mdns: overrides.mdns.or(file.network.mdns).unwrap_or(true),
             cache_bytes_max: file.cache.bytes_max,
+            discoverable: true,
             overrides: overrides.clone(),
         };
         config.check()?;

@@ -123,8 +123,10 @@ impl Node {
         let url = gateway.url();
         let gateway_task =
             tokio::spawn(gateway.serve(operations.clone(), token.clone(), cancel.child_token()));
-        files::write_private(&home.control_address(), url.as_bytes())
-            .map_err(|e| error::io("cannot write the address of the local port", &e))?;
+        if operations.config.discoverable {
+            files::write_private(&home.control_address(), url.as_bytes())
+                .map_err(|e| error::io("cannot write the address of the local port", &e))?;
+        }
         tracing::info!(node = %operations.node, gateway = url, "node runs");
         Ok(Self {
             operations,

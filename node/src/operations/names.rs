@@ -4,7 +4,7 @@ use weft_protocol::{
     id::{PublisherId, RepositoryId},
     op::MirrorScope,
     path::RepoPath,
-    reference::Reference,
+    reference::{Reference, ReferenceError},
     service::Selector,
 };
 use weft_registry::PetnameTarget;
@@ -33,8 +33,8 @@ impl Operations {
                 path: None,
             });
         }
-        let reference: Reference = text.parse().map_err(|e| {
-            ErrorBody::new(ErrorCode::Usage, format!("`{text}` is not a reference: {e}")).with_hint(
+        let reference: Reference = text.parse().map_err(|e: ReferenceError| {
+            ErrorBody::new(ErrorCode::Usage, e.to_string()).with_hint(
                 "write PUBLISHER/NAME, PUBLISHER/NAME@TAG or PUBLISHER/NAME@REVISION; `weft ls` shows what is known",
             )
         })?;
