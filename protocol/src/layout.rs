@@ -55,8 +55,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The grid for a blob of `size` bytes: the largest power of two of which the blob holds
-    /// [`PIECES_GOAL`], within bounds.
+    /// The grid for a blob of `size` bytes: the largest power of two that goes 400 times into the
+    /// blob, within bounds.
     pub fn new(size: u64) -> Self {
         let goal = (size / PIECES_GOAL).max(1);
         let mut piece_len = (1_u64 << goal.ilog2()).clamp(PIECE_LEN_MIN, PIECE_LEN_MAX);

@@ -18,6 +18,7 @@ mod fetches;
 mod freshness;
 mod gossip;
 mod input;
+mod leaves;
 mod mirrors;
 mod offers;
 mod outbox;
@@ -25,6 +26,7 @@ mod output;
 mod peers;
 mod pending;
 mod providers;
+mod quota;
 mod resolve;
 mod revisions;
 mod seeding;
@@ -33,10 +35,9 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fastrand::Rng;
-
 pub use command::*;
 pub use event::*;
+use fastrand::Rng;
 pub use input::*;
 pub(crate) use outbox::Outbox;
 pub use output::*;

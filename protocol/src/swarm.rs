@@ -2,16 +2,19 @@
 //!
 //! The swarm turns downloads (the blobs of a revision) into observations of peers and transfers of piece
 //! runs. It never sees a byte of a model, never decides *that* something is downloaded, and never writes to
-//! the registry: it reports a finished download as [`News`] and the service does the rest.
+//! the registry: it reports a finished download as news, and the service does the rest.
 //!
 //! A blob that several revisions share is fetched once. Blobs become active in download order, a bounded
 //! number at a time; active blobs are observed at a bounded number of connected peers. Only what an observed
 //! peer reported to have is asked of it.
 
+mod arrivals;
 mod blob;
 mod download;
+mod endgame;
 mod peers;
 mod picker;
+mod progress;
 mod requests;
 mod schedule;
 
@@ -28,7 +31,7 @@ use crate::{
     layout::Layout,
     limits,
     piece_set::PieceSet,
-    service::{Event, Outbox, Output, RequestId, StorageError, TransferError},
+    service::{Outbox, Output, RequestId, StorageError, TransferError},
     time::Instant,
 };
 
@@ -47,19 +50,6 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
     pub(crate) out: &'a mut Outbox,
     pub(crate) rng: &'a mut Rng,
-}
-
-/// A summary of one download.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Progress {
-    pub(crate) bytes_total: u64,
-    pub(crate) bytes_done: u64,
-    pub(crate) bytes_reused: u64,
-    pub(crate) bytes_fetched: u64,
-    pub(crate) bytes_missing: u64,
-    pub(crate) peers_active: u32,
-    pub(crate) peers_known: u32,
-    pub(crate) sources: Vec<(NodeId, u64)>,
 }
 
 /// All downloads and the peers they draw from.
@@ -338,190 +328,6 @@ impl Swarm {
         self.banned.contains(peer)
     }
 
-    /// Verified bytes received from a connected peer, and transfers in flight from it.
-    pub(crate) fn peer(&self, peer: &NodeId) -> (u64, u32) {
-        self.peers
-            .get(peer)
-            .map_or((0, 0), |peer| (peer.bytes_received, peer.in_flight))
-    }
-
-    /// Peers that have or fetch something of a revision, as far as its download shows.
-    pub(crate) fn known_peers(&self, revision: &RevisionId) -> BTreeSet<NodeId> {
-        let Some(download) = self.downloads.get(revision) else {
-            return BTreeSet::new();
-        };
-        let observed = self
-            .active
-            .iter()
-            .filter(|hash| download.incomplete.contains(*hash))
-            .filter_map(|hash| self.blobs.get(hash))
-            .flat_map(|blob| &blob.available)
-            .filter(|(_, have)| have.as_ref().is_some_and(|have| !have.is_empty()))
-            .map(|(peer, _)| *peer);
-        observed.chain(download.sources.keys().copied()).collect()
-    }
-
-    /// When bytes of a download last arrived, and whether somebody is asked for more.
-    pub(crate) fn activity(&self, revision: &RevisionId) -> Option<(Instant, bool)> {
-        let download = self.downloads.get(revision)?;
-        let asked = self.requests.iter().any(|(_, transfer)| {
-            !transfer.cancelled && download.incomplete.contains(&transfer.blob)
-        });
-        Some((download.progressed, asked))
-    }
-
-    /// How far a download is.
-    pub(crate) fn progress(&self, revision: &RevisionId) -> Option<Progress> {
-        let download = self.downloads.get(revision)?;
-        let active: BTreeSet<NodeId> = self
-            .requests
-            .iter()
-            .filter(|(_, t)| !t.cancelled && download.incomplete.contains(&t.blob))
-            .map(|(_, t)| t.peer)
-            .collect();
-        Some(Progress {
-            bytes_total: download.bytes_total,
-            bytes_done: download.bytes_done,
-            bytes_reused: download.bytes_reused,
-            bytes_fetched: download.bytes_fetched,
-            bytes_missing: download.bytes_missing(),
-            peers_active: u32::try_from(active.len()).unwrap_or(u32::MAX),
-            peers_known: u32::try_from(self.known_peers(revision).len()).unwrap_or(u32::MAX),
-            sources: download.sources_ranked(),
-        })
-    }
-
-    /// Books verified bytes to every download that waits for the blob.
-    fn account(&mut self, peer: NodeId, hash: &BlobHash, bytes: u64, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.bytes_received = peer.bytes_received.saturating_add(bytes);
-        }
-        for revision in self.blobs.get(hash).into_iter().flat_map(|b| &b.wanted_by) {
-            if let Some(download) = self.downloads.get_mut(revision) {
-                download.bytes_fetched = download.bytes_fetched.saturating_add(bytes);
-                let sum = download.sources.entry(peer).or_default();
-                *sum = sum.saturating_add(bytes);
-                download.progressed = now;
-            }
-        }
-    }
-
-    /// Every piece of a finished transfer is here now: books it and ends transfers of the same pieces.
-    fn arrived(&mut self, transfer: &requests::Transfer, ctx: &mut Context<'_>) {
-        let hash = &transfer.blob;
-        let Some(blob) = self.blobs.get_mut(hash) else {
-            return;
-        };
-        blob.retries.remove(&transfer.peer);
-        let before = blob.bytes_have();
-        let pieces = blob.layout.pieces();
-        let have = blob.have.get_or_insert_with(|| PieceSet::empty(pieces));
-        have.insert_range(transfer.range);
-        let have = have.clone();
-        let gained = blob.bytes_have() - before;
-        for revision in &blob.wanted_by {
-            if let Some(download) = self.downloads.get_mut(revision) {
-                download.bytes_done = download.bytes_done.saturating_add(gained);
-            }
-        }
-        self.cancel(|t| t.blob == *hash && have.contains_range(t.range), ctx);
-        self.finish_if_full(hash, ctx);
-    }
-
-    /// A transfer that brought whole pieces before it failed: the store knows which.
-    fn look_again(&mut self, transfer: &requests::Transfer, ctx: &mut Context<'_>) {
-        let Some(blob) = self.blobs.get(&transfer.blob) else {
-            return;
-        };
-        if transfer.bytes >= blob.layout.piece_len {
-            let request = ctx.out.request_id();
-            self.inspections.insert(request, vec![transfer.blob]);
-            ctx.out.push(Output::InspectBlobs {
-                request,
-                blobs: vec![(transfer.blob, blob.layout.size)],
-            });
-        }
-    }
-
-    /// Keeps a peer from being asked for a blob for a while.
-    fn put_off(&mut self, peer: NodeId, hash: &BlobHash, ctx: &Context<'_>) {
-        if let Some(blob) = self.blobs.get_mut(hash) {
-            let retry = Retry::after(blob.retries.get(&peer).copied(), ctx.now);
-            blob.retries.insert(peer, retry);
-        }
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.failed();
-        }
-    }
-
-    /// Ends the relation to a peer that sent bytes which do not verify.
-    fn ban(&mut self, peer: NodeId, blob: BlobHash, ctx: &mut Context<'_>) {
-        if !self.banned.insert(peer) {
-            return;
-        }
-        ctx.out.event(Event::PeerCorrupt { peer, blob });
-        self.cancel(|transfer| transfer.peer == peer, ctx);
-        self.peers.remove(&peer);
-        for (hash, blob) in &mut self.blobs {
-            if blob.remove_available(&peer) {
-                ctx.out.push(Output::Unobserve { peer, blob: *hash });
-            }
-        }
-        ctx.out.push(Output::Ban { peer });
-    }
-
-    fn storage_failed(&mut self, hash: &BlobHash, error: StorageError, ctx: &Context<'_>) {
-        let revisions = self
-            .blobs
-            .get(hash)
-            .map_or_else(Vec::new, |blob| blob.wanted_by.clone());
-        for revision in &revisions {
-            if let Some(download) = self.downloads.get_mut(revision) {
-                download.paused_until = Some(ctx.now + STORAGE_PAUSE);
-            }
-        }
-        self.news.push(News::StorageFailed(revisions, error));
-    }
-
-    fn finish_if_full(&mut self, hash: &BlobHash, ctx: &mut Context<'_>) {
-        let full = self
-            .blobs
-            .get(hash)
-            .is_some_and(|blob| blob.have.as_ref().is_some_and(PieceSet::is_full));
-        if !full {
-            return;
-        }
-        let revisions = self
-            .blobs
-            .get(hash)
-            .map_or_else(Vec::new, |blob| blob.wanted_by.clone());
-        self.drop_blob(hash, ctx);
-        for revision in revisions {
-            if let Some(download) = self.downloads.get_mut(&revision) {
-                download.incomplete.remove(hash);
-            }
-        }
-    }
-
-    /// Forgets a blob and its observations.
-    fn drop_blob(&mut self, hash: &BlobHash, ctx: &mut Context<'_>) {
-        self.active.retain(|active| active != hash);
-        if let Some(blob) = self.blobs.remove(hash) {
-            for peer in blob.available.into_keys() {
-                ctx.out.push(Output::Unobserve { peer, blob: *hash });
-            }
-        }
-    }
-
-    fn cancel(&mut self, wanted: impl Fn(&requests::Transfer) -> bool, ctx: &mut Context<'_>) {
-        for request in self.requests.matching(wanted) {
-            if let Some(transfer) = self.requests.get_mut(request) {
-                transfer.cancelled = true;
-                ctx.out.push(Output::CancelPieces { request });
-            }
-        }
-    }
-
     /// Takes a finished download out. The service calls it once the completion is durable.
     pub(crate) fn take_finished(&mut self, revision: &RevisionId) {
         self.downloads.remove(revision);
@@ -555,6 +361,3 @@ impl Swarm {
         }
     }
 }
-
-/// How long a download rests after the disk failed: time for a person to make room.
-const STORAGE_PAUSE: std::time::Duration = std::time::Duration::from_secs(30);

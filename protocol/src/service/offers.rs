@@ -3,6 +3,9 @@
 //! Records of one publisher are judged one after the other: the next one only after the batch of the one
 //! before is durable, so that each is judged against what is really held.
 
+mod contradiction;
+mod publication;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
@@ -12,13 +15,12 @@ use super::{
     resolve::ResolveId,
 };
 use crate::{
-    accept::{self, AcceptedHead, EquivocationProof, EquivocationSubject, RepositoryRecord},
-    codec, freshness,
+    accept::{self, AcceptedHead, EquivocationProof, RepositoryRecord},
+    freshness,
     id::{NodeId, PublisherId, RepositoryId},
     identity::IdentityLog,
     limits,
-    manifest::Manifest,
-    op::{Op, Pin, RevisionRecord, RevisionState},
+    op::Op,
     sign::Envelope,
     wire,
 };
@@ -147,7 +149,7 @@ impl Service {
                 self.settle(offer, false, Verdict::Ignore, Some(error));
             }
             accept::Verdict::Equivocation(proof) => {
-                let ops = vec![put_proof(&offer.repository, &proof)];
+                let ops = vec![contradiction::put_proof(&offer.repository, &proof)];
                 self.commit_offer(offer, Change::Equivocation(*proof), ops);
             }
             accept::Verdict::Reject(rejection) => {
@@ -225,72 +227,6 @@ impl Service {
             leaf,
         };
         self.commit_offer(offer, change, ops);
-    }
-
-    /// The head that is held: nothing to write, unless a publication repeats an interrupted one.
-    fn same(&mut self, offer: Offer) {
-        let tip = self.facts.repositories.get(&offer.repository);
-        let (Some((_, publication)), Some(tip)) = (&offer.publication, tip) else {
-            return self.settle(offer, true, Verdict::Ignore, None);
-        };
-        let tip = tip.tip.clone();
-        match self.publication_ops(&publication.clone(), &tip) {
-            Ok(ops) => {
-                let change = Change::Same {
-                    freshness: None,
-                    identity: None,
-                };
-                self.commit_offer(offer, change, ops);
-            }
-            Err(error) => self.settle(offer, false, Verdict::Ignore, Some(error)),
-        }
-    }
-
-    /// Checks what a local publisher hands in beside the head, and writes it with the head.
-    fn publication_ops(
-        &mut self,
-        publication: &Publication,
-        head: &AcceptedHead,
-    ) -> Result<Vec<Op>, CommandError> {
-        let revision = head.head.manifest;
-        let manifest = codec::decode_preimage::<Manifest>(revision, &publication.manifest)
-            .map_err(|error| CommandError::Verification(format!("manifest: {error}")))?;
-        if manifest.repository != publication.repository {
-            let reason = "the manifest names another repository".to_owned();
-            return Err(CommandError::Verification(reason));
-        }
-        let mut ops = vec![Op::PutObject {
-            id: revision,
-            preimage: publication.manifest.clone(),
-        }];
-        match (head.head.refs, &publication.refs) {
-            (None, _) => {}
-            (Some(id), Some(preimage)) => {
-                codec::decode_preimage::<crate::refs::Refs>(id, preimage)
-                    .map_err(|error| CommandError::Verification(format!("references: {error}")))?;
-                ops.push(Op::PutObject {
-                    id,
-                    preimage: preimage.clone(),
-                });
-            }
-            (Some(_), None) => {
-                let reason = "the head names references that were not given".to_owned();
-                return Err(CommandError::Verification(reason));
-            }
-        }
-        let record = RevisionRecord {
-            repository: publication.repository.clone(),
-            revision,
-            state: RevisionState::Complete,
-            pin: Pin::User,
-            seed: true,
-            bytes_total: manifest.bytes_total(),
-            used: self.now.unix,
-        };
-        let blobs = || super::revisions::download_order(&manifest);
-        ops.push(self.revisions.stage(record, blobs));
-        self.revisions.tell(&mut self.out);
-        Ok(ops)
     }
 
     /// Asks whoever sent a newer head to prove that it extends the one that is held.
@@ -416,102 +352,6 @@ impl Service {
         }
     }
 
-    /// Stops following what contradicts itself, and tells everybody once.
-    fn freeze(&mut self, repository: &RepositoryId, proof: &EquivocationProof) -> CommandError {
-        let encoded = codec::encode(proof);
-        let publisher = repository.publisher;
-        let error = match proof.subject {
-            EquivocationSubject::Head => {
-                let index = proof
-                    .first
-                    .decode_body::<crate::head::Head>()
-                    .map_or(0, |head| head.index);
-                if let Some(held) = self.facts.repositories.get_mut(repository) {
-                    held.equivocation = Some(encoded);
-                }
-                self.out.event(Event::EquivocationFound {
-                    repository: repository.clone(),
-                    index,
-                });
-                CommandError::Frozen(repository.clone())
-            }
-            EquivocationSubject::Identity => {
-                if let Some(identity) = self.facts.identities.get_mut(&publisher) {
-                    identity.fork = Some(encoded);
-                }
-                self.out.event(Event::IdentityForked { publisher });
-                CommandError::Forked(publisher)
-            }
-        };
-        let announcement = wire::Announcement::Equivocation(Box::new(proof.clone()));
-        self.out.push(Output::Announce(announcement));
-        self.advance_resolves();
-        error
-    }
-
-    /// A proof of equivocation came by gossip.
-    pub(super) fn proof_gossiped(
-        &mut self,
-        peer: NodeId,
-        message: GossipId,
-        proof: &EquivocationProof,
-    ) {
-        let about = proof
-            .first
-            .decode_body::<crate::head::Head>()
-            .ok()
-            .map(|head| head.publisher);
-        let known = about
-            .and_then(|publisher| self.facts.identities.get(&publisher))
-            .map(|identity| &identity.log);
-        let verified = proof.verify_with(self.params.network, known);
-        let judge = |service: &mut Self, verdict| {
-            service.out.push(Output::JudgeGossip { message, verdict });
-        };
-        let Ok((publisher, position)) = verified else {
-            return judge(self, Verdict::Reject);
-        };
-        let ids = [&proof.first, &proof.second].map(|side| Some(side.id::<crate::head::Head>()));
-        let news = self.gossip.is_news(&ids);
-        let verdict = if news {
-            Verdict::Accept
-        } else {
-            Verdict::Ignore
-        };
-        let repository = match position {
-            Some((repository, _)) if self.facts.repositories.contains_key(&repository) => {
-                repository
-            }
-            Some(_) => return judge(self, verdict),
-            // Any repository of the publisher stands for its identity.
-            None => {
-                let any = self.facts.of_publisher(publisher).next().cloned();
-                let Some(repository) = any else {
-                    return judge(self, verdict);
-                };
-                repository
-            }
-        };
-        let busy = self.offers.busy.contains(&publisher);
-        if self.facts.refusal(&repository).is_some() || busy {
-            return judge(self, verdict);
-        }
-        let Some(record) = self.facts.record(&repository, None) else {
-            return judge(self, Verdict::Ignore);
-        };
-        judge(self, verdict);
-        let ops = vec![put_proof(&repository, proof)];
-        let offer = Offer {
-            repository,
-            record,
-            source: Source::Peer(peer),
-            resolve: None,
-            publication: None,
-            extension_asked: true,
-        };
-        self.commit_offer(offer, Change::Equivocation(proof.clone()), ops);
-    }
-
     /// Ends the life of an offer: whoever waits for it is told.
     fn settle(&mut self, offer: Offer, good: bool, verdict: Verdict, error: Option<CommandError>) {
         if let Source::Gossip(_, message) = offer.source {
@@ -544,19 +384,5 @@ fn put_identity(log: &IdentityLog) -> Op {
     Op::PutIdentity {
         publisher: log.publisher(),
         events: log.envelopes().to_vec(),
-    }
-}
-
-fn put_proof(repository: &RepositoryId, proof: &EquivocationProof) -> Op {
-    let encoded = codec::encode(proof);
-    match proof.subject {
-        EquivocationSubject::Head => Op::PutEquivocation {
-            repository: repository.clone(),
-            proof: encoded,
-        },
-        EquivocationSubject::Identity => Op::PutIdentityFork {
-            publisher: repository.publisher,
-            proof: encoded,
-        },
     }
 }

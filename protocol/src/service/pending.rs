@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    CommandId, InboundId, Outbox, Outcome, RequestId, offers::Change, offers::Offer,
+    CommandId, InboundId, Outbox, Outcome, RequestId,
+    offers::{Change, Offer},
     resolve::ResolveId,
 };
 use crate::{

@@ -254,7 +254,12 @@ impl Swarm {
     }
 
     /// What may be asked of a peer in one blob now, assigned pieces included.
-    fn candidates(&self, peer: &NodeId, hash: &BlobHash, now: Instant) -> Option<PieceSet> {
+    pub(super) fn candidates(
+        &self,
+        peer: &NodeId,
+        hash: &BlobHash,
+        now: Instant,
+    ) -> Option<PieceSet> {
         let blob = self.blobs.get(hash)?;
         let open = |revision: &RevisionId| {
             self.downloads
@@ -301,7 +306,13 @@ impl Swarm {
         share.min(pace).min(limits::TRANSFER_BYTES_MAX)
     }
 
-    fn request(&mut self, peer: NodeId, blob: BlobHash, pieces: PieceRange, ctx: &mut Context<'_>) {
+    pub(super) fn request(
+        &mut self,
+        peer: NodeId,
+        blob: BlobHash,
+        pieces: PieceRange,
+        ctx: &mut Context<'_>,
+    ) {
         let (Some(state), Some(source)) = (self.blobs.get(&blob), self.peers.get_mut(&peer)) else {
             return;
         };
@@ -317,58 +328,6 @@ impl Swarm {
             size: state.layout.size,
             pieces,
         });
-    }
-
-    /// Doubles slow transfers at idle peers once nothing else is left for them to do.
-    fn end_game(&mut self, ctx: &mut Context<'_>) {
-        let idle: Vec<NodeId> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.in_flight == 0)
-            .map(|(id, _)| *id)
-            .collect();
-        for peer in idle {
-            for hash in self.active.clone() {
-                if self.requests.len() >= limits::TRANSFERS_MAX {
-                    return;
-                }
-                let Some(candidates) = self.candidates(&peer, &hash, ctx.now) else {
-                    continue;
-                };
-                if let Some(range) = self.slow_run(&peer, &hash, &candidates, ctx.now) {
-                    self.request(peer, hash, range, ctx);
-                    break;
-                }
-            }
-        }
-    }
-
-    /// A run of pieces that exactly one slow transfer of another peer is after.
-    fn slow_run(
-        &self,
-        peer: &NodeId,
-        hash: &BlobHash,
-        candidates: &PieceSet,
-        now: Instant,
-    ) -> Option<PieceRange> {
-        let transfers: Vec<_> = self.requests.of_blob(hash).collect();
-        for (request, transfer) in &transfers {
-            if transfer.peer == *peer || !transfer.is_slow(now) {
-                continue;
-            }
-            let mut wanted = PieceSet::empty(candidates.pieces());
-            wanted.insert_range(transfer.range);
-            for (other, copy) in &transfers {
-                if other != request {
-                    wanted.remove_range(copy.range);
-                }
-            }
-            let found = wanted.intersection(candidates).runs().next();
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
     }
 
     /// The next moment at which something is due although nothing happens.

@@ -1,0 +1,102 @@
+//! Fetching the leaves under a tip, so that any follower can prove what it passes on.
+
+use super::{
+    Service,
+    pending::{After, Ask},
+};
+use crate::{
+    id::{NodeId, ObjectId, RepositoryId},
+    limits, log,
+    op::Op,
+    wire,
+};
+
+impl Service {
+    /// Fetches the leaves that are missing under the tip, so that this node can prove what it passes on.
+    pub(super) fn sync_leaves(&mut self, repository: &RepositoryId, source: Option<NodeId>) {
+        let Some(held) = self.facts.repositories.get(repository) else {
+            return;
+        };
+        if held.complete_leaves().is_some() || !self.keeps(repository) {
+            return;
+        }
+        let first = u64::try_from(held.leaves.len()).unwrap_or(u64::MAX);
+        let peer = source
+            .filter(|peer| self.peers.is_connected(peer))
+            .or_else(|| self.rng.choice(self.peers.ids().collect::<Vec<_>>()));
+        if let Some(peer) = peer {
+            let message = wire::Request::Log {
+                repository: repository.clone(),
+                first,
+            };
+            let ask = Ask::Log {
+                repository: repository.clone(),
+            };
+            self.ask(peer, message, ask);
+        }
+    }
+
+    /// A peer answered with leaves. They count only if they lead to the tip's log root.
+    pub(super) fn log_received(&mut self, repository: RepositoryId, ids: Vec<ObjectId>) {
+        let Some(held) = self.facts.repositories.get(&repository) else {
+            return;
+        };
+        let Ok(size) = usize::try_from(held.tip.head.index) else {
+            return;
+        };
+        let mut leaves = self
+            .partial_logs
+            .remove(&repository)
+            .unwrap_or_else(|| held.leaves.clone());
+        if leaves.len() < held.leaves.len() {
+            leaves.clone_from(&held.leaves);
+        }
+        let before = leaves.len();
+        leaves.extend(ids.into_iter().take(limits::LOG_IDS_PER_RESPONSE_MAX));
+        leaves.truncate(size);
+        if leaves.len() < size {
+            if leaves.len() > before && self.partial_logs.len() < limits::PUTS_MAX {
+                let first = u64::try_from(leaves.len()).unwrap_or(u64::MAX);
+                self.partial_logs.insert(repository.clone(), leaves);
+                if let Some(peer) = self.rng.choice(self.peers.ids().collect::<Vec<_>>()) {
+                    let message = wire::Request::Log {
+                        repository: repository.clone(),
+                        first,
+                    };
+                    self.ask(peer, message, Ask::Log { repository });
+                }
+            }
+            return;
+        }
+        if log::root(&leaves) != held.tip.head.log_root {
+            return;
+        }
+        leaves.push(held.tip.id);
+        let first = held.leaves.len();
+        let ids: Vec<ObjectId> = leaves.split_off(first);
+        if ids.is_empty() || self.leaves_writing.contains(&repository) {
+            return;
+        }
+        self.leaves_writing.insert(repository.clone());
+        let op = Op::PutLeaves {
+            repository: repository.clone(),
+            first: u64::try_from(first).unwrap_or(u64::MAX),
+            ids: ids.clone(),
+        };
+        self.commit(vec![op], After::Leaves { repository, ids });
+    }
+
+    /// Leaves were written, or not. A head that was accepted meanwhile may already have continued them.
+    pub(super) fn leaves_committed(
+        &mut self,
+        repository: &RepositoryId,
+        ids: Vec<ObjectId>,
+        written: bool,
+    ) {
+        self.leaves_writing.remove(repository);
+        if let (true, Some(held)) = (written, self.facts.repositories.get_mut(repository)) {
+            held.leaves.extend(ids);
+        }
+        self.sync_leaves(repository, None);
+    }
+}
