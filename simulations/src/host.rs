@@ -62,6 +62,8 @@ pub struct Host {
     pub disk: Disk,
     /// Its line.
     pub link: Link,
+    /// Whether writes fail because no space is left.
+    pub disk_full: bool,
     /// How it serves.
     pub behaviour: Behaviour,
     /// Whose keys it holds.
@@ -107,6 +109,7 @@ impl Host {
             epoch: 0,
             disk: Disk::default(),
             link,
+            disk_full: false,
             behaviour: Behaviour::default(),
             keys: BTreeMap::new(),
             connected: BTreeSet::new(),

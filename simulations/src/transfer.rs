@@ -6,7 +6,7 @@ use weft_protocol::{
     id::{BlobHash, NodeId},
     layout::{Layout, PieceRange},
     piece_set::PieceSet,
-    service::{Input, RequestId, TransferError},
+    service::{Input, RequestId, StorageError, TransferError},
 };
 
 use crate::{Behaviour, HostId, World, world::Happening};
@@ -140,6 +140,10 @@ impl World {
         self.host_mut(transfer.provider).uploaded += total;
         if corrupt {
             let result = Err(TransferError::Corrupt);
+            return self.input(id, Input::PiecesFetched { request, result });
+        }
+        if self.host(id).disk_full {
+            let result = Err(TransferError::Storage(StorageError::Full));
             return self.input(id, Input::PiecesFetched { request, result });
         }
         let pieces = Layout::new(transfer.size).pieces();

@@ -8,7 +8,10 @@ use fastrand::Rng;
 use weft_protocol::{
     accept::RepositoryRecord,
     id::NodeId,
-    service::{Command, CommandError, CommandId, DhtKey, InboundId, Input, Outcome, RequestId},
+    service::{
+        Command, CommandError, CommandId, DhtKey, InboundId, Input, Outcome, RequestId,
+        StorageError,
+    },
     sign::NetworkId,
     time::{Instant, Now, Timestamp},
 };
@@ -292,14 +295,13 @@ impl World {
             } => {
                 let target = self.host_mut(host);
                 if target.epoch == epoch {
-                    target.disk.apply(ops);
-                    self.input(
-                        host,
-                        Input::Committed {
-                            request,
-                            result: Ok(()),
-                        },
-                    );
+                    let result = if target.disk_full {
+                        Err(StorageError::Full)
+                    } else {
+                        target.disk.apply(ops);
+                        Ok(())
+                    };
+                    self.input(host, Input::Committed { request, result });
                 }
             }
             Happening::Transfer { host, request, end } => self.transfer_moves(host, request, end),

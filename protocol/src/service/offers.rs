@@ -286,6 +286,9 @@ impl Service {
                     self.revisions.failed(&head.manifest);
                     self.revisions.tell(&mut self.out);
                 }
+                if let Some((resolve, _)) = offer.resolve {
+                    self.fail(resolve, error.clone().into());
+                }
                 self.settle(offer, false, Verdict::Ignore, Some(error.into()));
             }
             Ok(()) => self.expose(offer, change),

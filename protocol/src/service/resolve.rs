@@ -191,7 +191,7 @@ impl Service {
     }
 
     /// Ends a resolution with an error.
-    fn fail(&mut self, id: ResolveId, error: CommandError) {
+    pub(super) fn fail(&mut self, id: ResolveId, error: CommandError) {
         if let Some(resolve) = self.resolves.running.remove(&id) {
             match resolve.goal.command {
                 Some(command) => self.reply(command, Err(error)),

@@ -264,3 +264,70 @@ fn a_crowd_shares_the_work() {
     assert!(report.seed_bytes < 3 * report.bytes_total, "{report:?}");
     assert_eq!(report, crate::scenario::flash_crowd(1, 6, 40));
 }
+
+#[test]
+fn a_full_disk_is_told_and_work_goes_on_when_there_is_room() {
+    let (mut world, mut publisher, hosts) = published(34, 40, 1);
+    world.host_mut(hosts[1]).disk_full = true;
+    assert_eq!(
+        fetch(&mut world, hosts[1], &publisher),
+        Err(CommandError::DiskFull)
+    );
+    world.host_mut(hosts[1]).disk_full = false;
+    let command = world.command(hosts[1], World::fetch_latest(&publisher));
+    world.run_for(2_500);
+    world.host_mut(hosts[1]).disk_full = true;
+    assert!(world.run_until(60_000, |w| w.host(hosts[1]).replies.contains_key(&command)));
+    let reply = &world.host(hosts[1]).replies[&command];
+    assert_eq!(reply, &Err(CommandError::DiskFull));
+    world.host_mut(hosts[1]).disk_full = false;
+    fetch(&mut world, hosts[1], &publisher).unwrap();
+    // A publication that cannot be written is neither told nor remembered.
+    world.host_mut(hosts[0]).disk_full = true;
+    let unix = world.now().unix;
+    let (revision, publication) = publisher.sign(&[("next.bin", PIECE)], unix);
+    let publish = Command::Publish(Box::new(publication));
+    let reply = world.run_command(hosts[0], publish.clone(), 5_000);
+    assert_eq!(reply, Some(Err(CommandError::DiskFull)));
+    assert!(world.host(hosts[0]).disk.revision(&revision).is_none());
+    world.host_mut(hosts[0]).disk_full = false;
+    assert!(world.run_command(hosts[0], publish, 5_000).unwrap().is_ok());
+    publisher.publish(&[("next.bin", PIECE)], unix);
+}
+
+#[test]
+fn two_publications_at_one_index_do_not_freeze_their_own_repository() {
+    let (mut world, publisher, hosts) = published(35, 4, 0);
+    let unix = world.now().unix;
+    let one = publisher.sign(&[("one.bin", PIECE)], unix).1;
+    let two = publisher.sign(&[("two.bin", PIECE)], unix).1;
+    let first = world.command(hosts[0], Command::Publish(Box::new(one)));
+    let second = world.command(hosts[0], Command::Publish(Box::new(two)));
+    world.run_for(1_000);
+    let host = world.host(hosts[0]);
+    assert!(host.replies[&first].is_ok());
+    assert!(matches!(
+        host.replies[&second],
+        Err(CommandError::Refused(_))
+    ));
+    assert!(!host.disk.is_frozen(&publisher.repository));
+}
+
+#[test]
+fn an_updated_identity_reaches_followers() {
+    let (mut world, publisher, hosts) = published(36, 4, 1);
+    fetch(&mut world, hosts[1], &publisher).unwrap();
+    let rotated = publisher.rotated(0, world.now().unix);
+    let command = Command::UpdateIdentity {
+        publisher: publisher.id(),
+        events: rotated.identity.envelopes().to_vec(),
+    };
+    let reply = world.run_command(hosts[0], command, 5_000);
+    assert_eq!(reply, Some(Ok(Outcome::Done)));
+    world.run_for(5_000);
+    let service = world.host(hosts[1]).service.as_ref().unwrap();
+    assert_eq!(
+        service.identity(&publisher.id()).map(|log| log.len()),
+        Some(2)
+    );
+}
