@@ -17,6 +17,8 @@ mod picker;
 mod progress;
 mod requests;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,273 @@
+//! The swarm alone, driven by hand.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::*;
+use crate::{id::ObjectId, layout::PieceRange, service::Event};
+
+const PIECE: u64 = 256 * 1024;
+const REVISION: RevisionId = ObjectId::new([7; 32]);
+const BLOB: BlobHash = BlobHash::new([8; 32]);
+
+struct Bench {
+    swarm: Swarm,
+    out: Outbox,
+    rng: Rng,
+    now: Instant,
+}
+
+/// One transfer that was asked for.
+type Asked = (RequestId, NodeId, PieceRange);
+
+impl Bench {
+    /// A download of one blob of which nothing is here.
+    fn new(pieces: u64) -> Self {
+        let mut bench = Self {
+            swarm: Swarm::default(),
+            out: Outbox::default(),
+            rng: Rng::with_seed(1),
+            now: Instant(0),
+        };
+        let size = pieces * PIECE;
+        bench.call(|swarm, ctx| swarm.start(REVISION, &[(BLOB, size)], BTreeSet::new(), ctx));
+        let request = bench.outputs().into_iter().find_map(|output| match output {
+            Output::InspectBlobs { request, .. } => Some(request),
+            _ => None,
+        });
+        let have = PieceSet::empty(Layout::new(size).pieces());
+        bench.call(|swarm, ctx| swarm.inspected(request.unwrap(), &[have], ctx));
+        bench
+    }
+
+    fn call<R>(&mut self, call: impl FnOnce(&mut Swarm, &mut Context<'_>) -> R) -> R {
+        let mut context = Context {
+            now: self.now,
+            out: &mut self.out,
+            rng: &mut self.rng,
+        };
+        let result = call(&mut self.swarm, &mut context);
+        self.swarm.check_invariants();
+        result
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.out.pop()).collect()
+    }
+
+    /// A peer that has what is drawn.
+    fn peer(&mut self, n: u8, drawn: &str) -> NodeId {
+        let peer = NodeId::new([n; 32]);
+        self.call(|swarm, ctx| swarm.connected(peer, ctx));
+        let mut have = PieceSet::empty(u32::try_from(drawn.len()).unwrap());
+        for (at, _) in drawn.match_indices('#') {
+            have.insert(u32::try_from(at).unwrap());
+        }
+        self.call(|swarm, ctx| swarm.available(peer, &BLOB, &have, ctx));
+        peer
+    }
+
+    /// Ends the wait for further providers.
+    fn open(&mut self) {
+        self.call(|swarm, ctx| swarm.hint(&REVISION, [], true, ctx));
+    }
+
+    fn asked(&mut self) -> Vec<Asked> {
+        let asked = |output| match output {
+            Output::FetchPieces {
+                request,
+                peer,
+                pieces,
+                ..
+            } => Some((request, peer, pieces)),
+            _ => None,
+        };
+        self.outputs().into_iter().filter_map(asked).collect()
+    }
+
+    fn end(&mut self, request: RequestId, result: Result<(), TransferError>) {
+        self.call(|swarm, ctx| swarm.fetched(request, result, ctx));
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.call(|swarm, ctx| swarm.timeout(ctx));
+    }
+}
+
+#[test]
+fn nothing_is_asked_before_the_providers_are_gathered() {
+    let mut bench = Bench::new(8);
+    bench.peer(1, "########");
+    assert_eq!(bench.asked(), []);
+    bench.open();
+    assert!(!bench.asked().is_empty());
+}
+
+#[test]
+fn gathering_ends_by_itself() {
+    let mut bench = Bench::new(8);
+    bench.peer(1, "########");
+    bench.pass(Duration::from_secs(2));
+    assert!(!bench.asked().is_empty());
+}
+
+#[test]
+fn a_new_peer_gets_two_transfers_and_a_quick_one_four() {
+    let mut bench = Bench::new(40);
+    bench.peer(1, &"#".repeat(40));
+    bench.open();
+    let asked = bench.asked();
+    assert_eq!(asked.len(), 2);
+    let mut in_flight = asked;
+    for _ in 0..4 {
+        let (request, ..) = in_flight.remove(0);
+        bench.now = bench.now + Duration::from_millis(50);
+        bench.end(request, Ok(()));
+        in_flight.extend(bench.asked());
+    }
+    assert_eq!(in_flight.len(), 4);
+}
+
+#[test]
+fn no_piece_is_asked_twice_while_it_is_on_its_way() {
+    let mut bench = Bench::new(12);
+    for n in 1..=3 {
+        bench.peer(n, "############");
+    }
+    bench.open();
+    let mut seen = BTreeSet::new();
+    for (_, _, range) in bench.asked() {
+        for piece in range.start..range.end {
+            assert!(seen.insert(piece));
+        }
+    }
+}
+
+#[test]
+fn only_what_a_peer_has_is_asked_of_it() {
+    let mut bench = Bench::new(6);
+    let (left, right) = (bench.peer(1, "##...."), bench.peer(2, "....##"));
+    bench.open();
+    for (_, peer, range) in bench.asked() {
+        assert!(peer != left || range.end <= 2);
+        assert!(peer != right || range.start >= 4);
+    }
+}
+
+#[test]
+fn a_busy_peer_is_left_alone_for_a_while() {
+    let mut bench = Bench::new(4);
+    bench.peer(1, "####");
+    bench.open();
+    for (request, ..) in bench.asked() {
+        bench.end(request, Err(TransferError::Unavailable));
+    }
+    assert_eq!(bench.asked(), []);
+    bench.pass(Duration::from_secs(3));
+    assert!(!bench.asked().is_empty());
+}
+
+#[test]
+fn a_corrupt_peer_is_banned_and_its_pieces_go_to_others() {
+    let mut bench = Bench::new(4);
+    let (liar, honest) = (bench.peer(1, "####"), bench.peer(2, "####"));
+    bench.open();
+    let asked = bench.asked();
+    let (request, _, range) = *asked.iter().find(|(_, peer, _)| *peer == liar).unwrap();
+    bench.end(request, Err(TransferError::Corrupt));
+    let outputs = bench.outputs();
+    assert!(outputs.contains(&Output::Ban { peer: liar }));
+    assert!(outputs.contains(&Output::Event(Event::PeerCorrupt {
+        peer: liar,
+        blob: BLOB
+    })));
+    for (request, peer, _) in asked {
+        if peer == honest {
+            bench.end(request, Ok(()));
+        }
+    }
+    let again = bench.asked();
+    let taken = |(_, peer, other): &Asked| {
+        *peer == honest && other.start <= range.start && range.end <= other.end
+    };
+    assert!(again.iter().any(taken), "{again:?}");
+}
+
+#[test]
+fn what_a_slow_peer_owes_is_asked_of_an_idle_one_and_the_loser_is_cancelled() {
+    let mut bench = Bench::new(2);
+    let slow = bench.peer(1, "##");
+    bench.open();
+    let owed = bench.asked();
+    assert!(owed.iter().all(|(_, peer, _)| *peer == slow));
+    let quick = bench.peer(2, "##");
+    assert_eq!(
+        bench.asked(),
+        [],
+        "the first second belongs to the first peer"
+    );
+    bench.pass(Duration::from_secs(2));
+    let copies = bench.asked();
+    assert!(!copies.is_empty() && copies.iter().all(|(_, peer, _)| *peer == quick));
+    let (copy, _, range) = copies[0];
+    bench.end(copy, Ok(()));
+    let (original, ..) = *owed.iter().find(|(_, _, other)| *other == range).unwrap();
+    assert!(
+        bench
+            .outputs()
+            .contains(&Output::CancelPieces { request: original })
+    );
+}
+
+#[test]
+fn silence_is_a_stall_and_the_pieces_go_to_others() {
+    let mut bench = Bench::new(1);
+    let silent = bench.peer(1, "#");
+    bench.open();
+    let (request, ..) = bench.asked()[0];
+    bench.pass(Duration::from_secs(11));
+    let outputs = bench.outputs();
+    assert!(outputs.contains(&Output::CancelPieces { request }));
+    assert!(outputs.contains(&Output::Event(Event::PeerStalled { peer: silent })));
+    let other = bench.peer(2, "#");
+    assert_eq!(bench.asked()[0].1, other);
+}
+
+#[test]
+fn a_failing_disk_rests_the_download() {
+    let mut bench = Bench::new(4);
+    bench.peer(1, "####");
+    bench.open();
+    let full = TransferError::Storage(StorageError::Full);
+    for (request, ..) in bench.asked() {
+        bench.end(request, Err(full.clone()));
+    }
+    let told = News::StorageFailed(vec![REVISION], StorageError::Full);
+    assert!(bench.swarm.take_news().contains(&told));
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.asked(), []);
+    bench.pass(Duration::from_secs(30));
+    assert!(!bench.asked().is_empty());
+}
+
+#[test]
+fn the_last_piece_completes_the_download() {
+    let mut bench = Bench::new(3);
+    bench.peer(1, "###");
+    bench.open();
+    loop {
+        let asked = bench.asked();
+        if asked.is_empty() {
+            break;
+        }
+        for (request, ..) in asked {
+            bench.end(request, Ok(()));
+        }
+    }
+    assert_eq!(bench.swarm.take_news(), [News::Complete(REVISION)]);
+    let progress = bench.swarm.progress(&REVISION).unwrap();
+    assert_eq!(
+        (progress.bytes_done, progress.bytes_missing),
+        (3 * PIECE, 0)
+    );
+}
