@@ -1,4 +1,8 @@
 //! The swarm alone, driven by hand.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "each helper looks for one kind of output"
+)]
 
 use std::{collections::BTreeSet, time::Duration};
 
