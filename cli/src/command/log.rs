@@ -79,8 +79,20 @@ fn human(log: &LogResponse, style: Style) -> String {
     let frozen = log
         .frozen
         .then(|| style.red("FROZEN: the publisher signed two different heads at one index"));
+    let proof = log.equivocation.iter().flat_map(|proof| {
+        let number = proof.index + 1;
+        proof.heads.iter().map(move |head| {
+            format!(
+                "{number:>4} {} says {}, signed {}",
+                short_revision(&head.head),
+                short_revision(&head.revision),
+                date(head.issued)
+            )
+        })
+    });
     frozen
         .into_iter()
+        .chain(proof)
         .chain(entries)
         .collect::<Vec<_>>()
         .join("\n")
@@ -108,6 +120,7 @@ mod tests {
                 bytes_total: Some(1_000),
                 state: RevisionState::Complete,
             }],
+            equivocation: None,
         };
         let text = human(&log, Style::plain());
         assert!(text.starts_with("FROZEN"), "{text}");

@@ -213,6 +213,29 @@ pub struct LogResponse {
     pub frozen: bool,
     /// Heads that are held, newest first.
     pub entries: Vec<LogEntry>,
+    /// What froze it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equivocation: Option<Equivocation>,
+}
+
+/// Two heads that their publisher should never both have signed. Each verifies on its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Equivocation {
+    /// The index at which both stand.
+    pub index: u64,
+    /// Both, in the order of their ids.
+    pub heads: Vec<ContradictingHead>,
+}
+
+/// One of two heads at one index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContradictingHead {
+    /// Its object id, 64 hex.
+    pub head: String,
+    /// The revision it names, 64 hex.
+    pub revision: String,
+    /// When it was signed, Unix seconds.
+    pub issued: u64,
 }
 
 /// One head.

@@ -7,19 +7,20 @@ use weft_protocol::{
     manifest::{Kind, Manifest},
     op::Pin,
     refs::Refs,
-    service::{Command, Outcome, Resolved},
+    service::{Command, Outcome, Resolved, Selector},
 };
 
 use super::{Operations, blocking, names::Target, shutting_down};
 use crate::api::{
-    ErrorBody, ErrorCode, FileView, LogEntry, LogResponse, NamedRevision, RepositoryInfo,
-    RevisionState,
+    ContradictingHead, Equivocation, ErrorBody, ErrorCode, FileView, LogEntry, LogResponse,
+    NamedRevision, RepositoryInfo, RevisionState,
 };
 
 impl Operations {
     /// One revision with everything known about it; asks peers if need be, but fetches no file.
     pub(crate) async fn info(&self, reference: &str) -> Result<RepositoryInfo, ErrorBody> {
-        let target = self.target(reference).await?;
+        let mut target = self.target(reference).await?;
+        self.stay_at_frozen_tip(&mut target).await?;
         let resolved = self.resolve(&target).await?;
         let manifest = self.stored_manifest(resolved.revision).await?;
         let record = self
@@ -69,9 +70,14 @@ impl Operations {
     /// The heads of a repository that are held here, newest first.
     pub(crate) async fn log(&self, reference: &str) -> Result<LogResponse, ErrorBody> {
         let target = self.target(reference).await?;
-        self.resolve(&target).await?;
+        let resolved = self.resolve(&target).await;
         let repository = target.repository;
         let (frozen, _) = self.tip_of(&repository).await?;
+        // Nothing newer is looked for across a contradiction, but what is held can still be told.
+        if !frozen {
+            resolved?;
+        }
+        let equivocation = self.equivocation(&repository).await?;
         let held = self.held(&repository).await?;
         let tip_index = {
             let repository = repository.clone();
@@ -108,7 +114,38 @@ impl Operations {
             repository: repository.to_string(),
             frozen,
             entries,
+            equivocation,
         })
+    }
+
+    /// The two heads that froze a repository, if it is frozen.
+    async fn equivocation(
+        &self,
+        repository: &RepositoryId,
+    ) -> Result<Option<Equivocation>, ErrorBody> {
+        let repository = repository.clone();
+        let proof = self
+            .service
+            .view(move |service| service.equivocation(&repository))
+            .await
+            .ok_or_else(shutting_down)?;
+        let Some(proof) = proof else {
+            return Ok(None);
+        };
+        let mut index = 0;
+        let mut heads = Vec::new();
+        for envelope in [&proof.first, &proof.second] {
+            let Ok(head) = envelope.decode_body::<Head>() else {
+                continue;
+            };
+            index = head.index;
+            heads.push(ContradictingHead {
+                head: envelope.id::<Head>().to_string(),
+                revision: head.manifest.to_string(),
+                issued: head.issued.0,
+            });
+        }
+        Ok(Some(Equivocation { index, heads }))
     }
 
     /// Finds out which revision a target names and gets its manifest.
@@ -124,6 +161,26 @@ impl Operations {
                 format!("the node gave an unexpected answer: {other:?}"),
             )),
         }
+    }
+
+    /// Nothing newer is looked for across a contradiction: the revision held last is meant.
+    async fn stay_at_frozen_tip(&self, target: &mut Target) -> Result<(), ErrorBody> {
+        if target.selector != Selector::Latest {
+            return Ok(());
+        }
+        let repository = target.repository.clone();
+        let tip = self
+            .service
+            .view(move |service| {
+                service.equivocation(&repository)?;
+                service.tip(&repository).map(|(tip, _)| tip.head.manifest)
+            })
+            .await
+            .ok_or_else(shutting_down)?;
+        if let Some(revision) = tip {
+            target.selector = Selector::Revision(revision);
+        }
+        Ok(())
     }
 
     /// Whether a repository is frozen, and the references object of its tip.

@@ -2,9 +2,11 @@
 
 use super::{PeerView, RepositoryView, Service, TransferView};
 use crate::{
-    accept::AcceptedHead,
+    accept::{AcceptedHead, EquivocationProof},
+    codec,
     id::{ObjectId, PublisherId, RepositoryId},
     identity::IdentityLog,
+    limits,
     op::{MirrorRecord, RevisionRecord},
 };
 
@@ -68,6 +70,17 @@ impl Service {
     /// The identity log held for a publisher.
     pub fn identity(&self, publisher: &PublisherId) -> Option<&IdentityLog> {
         self.facts.identities.get(publisher).map(|held| &held.log)
+    }
+
+    /// Why a repository is frozen: two valid heads at one index.
+    pub fn equivocation(&self, repository: &RepositoryId) -> Option<EquivocationProof> {
+        let proof = self
+            .facts
+            .repositories
+            .get(repository)?
+            .equivocation
+            .as_ref()?;
+        codec::decode(proof, limits::GOSSIP_LEN_MAX).ok()
     }
 
     /// The tip held for a repository, and all leaves up to and including it if they are held.
