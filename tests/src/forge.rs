@@ -85,6 +85,10 @@ pub fn plant_head(home: &Path, repository: &str, revision: &str, forgery: Forger
             ids,
         },
     ])?;
+    // What honest nodes once put here would contradict the lie.
+    for record in registry.dht_records()? {
+        registry.remove_dht_record(&record.key)?;
+    }
     registry.sync()?;
     Ok(index)
 }

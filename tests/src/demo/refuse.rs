@@ -44,13 +44,15 @@ pub(super) fn forged_head(stage: &Stage, world: &World, shared: &mut Shared) -> 
     stage.act("5. A head that the publisher never signed is refused");
     let repository = shared.revisions[1].repository.clone();
     let [honest, liar] = &mut shared.mirrors;
-    liar.stop()?;
+    for node in shared.reader.iter_mut().chain([&mut *honest, liar]) {
+        node.stop()?;
+    }
     forge::plant_head(liar.home(), &repository, NOTHING, Forgery::StrangersKey)?;
     liar.options_mut().bootstrap.clear();
     liar.start()?;
     stage.say(
-        "mirror-2 is taken over: it now serves a newer head, well-formed, but signed by a stranger's key.\n\
-         A newcomer who knows only the liar asks for the newest revision:",
+        "The others are switched off, and mirror-2 is taken over: it now serves a newer head, well-formed, but\n\
+         signed by a stranger's key. A newcomer who knows only the liar asks for the newest revision:",
     );
     let victim = world.node("newcomer", Options::knowing(liar)?)?;
     let arguments = ["fetch", repository.as_str(), "--timeout", "10s"];
@@ -62,7 +64,9 @@ pub(super) fn forged_head(stage: &Stage, world: &World, shared: &mut Shared) -> 
         "the forged head was kept: {status}"
     );
 
-    stage.say("The same newcomer, once told of one honest node:");
+    stage.say("mirror-1 is switched on again, and the newcomer is told of it beside the liar:");
+    honest.options_mut().bootstrap = vec![liar.address()?];
+    honest.start()?;
     let mut victim = victim;
     victim.stop()?;
     victim.options_mut().bootstrap.push(honest.address()?);

@@ -14,8 +14,8 @@ use crate::{
     wait_for,
 };
 
-/// Added to the real model, so that there is time to pull a plug: 96 MiB.
-const PADDING: u64 = 96 * MIB;
+/// Added to the real model, so that there is time to pull a plug.
+const PADDING: u64 = 256 * MIB;
 
 /// Who is there after the first acts.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) fn publish_and_mirror(stage: &Stage, world: &World) -> Result<Shared>
     copy_tree(original.as_ref(), model.path())?;
     write_random(&model.path().join("padding.bin"), PADDING, "demo")?;
     stage.say(
-        "wren-3m: safetensors, two GGUF files, tokenizer, card; and 96 MiB of padding, so that there is time\n\
+        "wren-3m: safetensors, two GGUF files, tokenizer, card; and 256 MiB of padding, so that there is time\n\
          to pull a plug later. A first publish makes an identity; its recovery phrase is shown once.",
     );
     let publisher = world.node("publisher", Options::default())?;

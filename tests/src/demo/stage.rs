@@ -92,8 +92,7 @@ impl Stage {
             self.begin.elapsed().as_secs_f64()
         ));
         println!(
-            "\
-  PATH=$PWD/target/debug:$PATH               # or: cargo install --path cli
+            "  PATH=$PWD/target/debug:$PATH               # or: cargo install --path cli
   weft serve &                               # your own node
   weft publish ~/some-model                  # sign a folder; prints the id to hand to others
   weft fetch weft:PUBLISHER/NAME             # on another machine: --bootstrap ADDRESS of the first
@@ -104,7 +103,7 @@ README.md has a tour of five minutes."
 
     /// Something was not as it should be.
     pub(super) fn fail(&self, error: &Error) {
-        eprintln!("\n{} {error:?}", self.paint("31", "FAILED:"));
+        eprintln!("\n{} {error:#}", self.paint("31", "FAILED:"));
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
