@@ -4,7 +4,7 @@
 //! or is reset is a peer that lacks the range, is busy, or found its own copy damaged; a connection that breaks is
 //! nobody's fault; and what our own disk says is ours.
 
-use std::io;
+use std::{io, path::Path};
 
 use iroh::endpoint::{ConnectionError, ReadError, VarInt, WriteError};
 use iroh_blobs::{
@@ -104,6 +104,28 @@ pub(super) fn storage(error: &api::Error) -> StorageError {
         api::Error::Io(error) => io_storage(error),
     }
 }
+
+/// Why the store fails. After one failed write it refuses the writes beside it without saying why, so the disk
+/// itself is asked.
+pub(super) async fn cause(error: StorageError, folder: &Path) -> StorageError {
+    if error == StorageError::Full {
+        return error;
+    }
+    let probe = folder.join("probe");
+    let tried = tokio::task::spawn_blocking(move || {
+        let written = std::fs::write(&probe, vec![0; PROBE_LEN]);
+        // What cannot be removed now is overwritten by the next probe.
+        let _ = std::fs::remove_file(&probe);
+        written
+    });
+    match tried.await {
+        Ok(Err(error)) if io_storage(&error) == StorageError::Full => StorageError::Full,
+        _ => error,
+    }
+}
+
+/// A disk without room for this is full for a program that stores models.
+const PROBE_LEN: usize = 1024 * 1024;
 
 /// The operating system refused a file operation.
 pub(super) fn io_storage(error: &io::Error) -> StorageError {

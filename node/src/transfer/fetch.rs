@@ -134,7 +134,12 @@ async fn fetch(
         Err(TransferError::Storage(_)) => working.release(),
         Err(_) => {}
     }
-    result
+    match result {
+        Err(TransferError::Storage(error)) => {
+            Err(fault::cause(error, &context.files.temp_path).await.into())
+        }
+        result => result,
+    }
 }
 
 /// Sends the request and takes the size header, which must be the manifest's.
