@@ -22,6 +22,8 @@ pub struct Options {
     pub bootstrap: Vec<String>,
     /// Further arguments of `weft serve`.
     pub arguments: Vec<String>,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
     /// A shell line to run before, in the same process: `ulimit -f 100`.
     pub before: Option<String>,
 }
@@ -129,7 +131,10 @@ impl Node {
             .create(true)
             .append(true)
             .open(self.log_file())?;
-        let plain = program::command(&self.home, &arguments)?;
+        let mut plain = program::command(&self.home, &arguments)?;
+        for (name, value) in &self.options.environment {
+            plain.env(name, value);
+        }
         let mut command = match &self.options.before {
             None => plain,
             Some(before) => {

@@ -14,6 +14,7 @@ mod crash;
 mod disk;
 mod forgery;
 mod identity;
+mod liars;
 mod mirror;
 mod publish_fetch;
 mod refusals;
