@@ -41,4 +41,11 @@ for package in blake3 libtorrent; do
     || echo "could not install $package: going on without" >&2
 done
 
+# b3sum is a small Rust program of its own.
+if ! command -v b3sum >/dev/null && command -v cargo >/dev/null; then
+  [ -x "$tools/bin/b3sum" ] || cargo install --quiet --locked --root "$tools" b3sum \
+    || echo "could not install b3sum: going on without" >&2
+  export PATH=$tools/bin:$PATH
+fi
+
 "$python" "$here/bench.py" "$@"
