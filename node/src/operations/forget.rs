@@ -96,6 +96,10 @@ impl Operations {
                 })
                 .await?;
             }
+            // Once the machine answers again it has also said what is still protected; the rest goes now,
+            // because whoever forgets something wants the space.
+            self.service.view(|_| ()).await.ok_or_else(shutting_down)?;
+            self.transfer.collect().await;
         }
         Ok(RemovedResponse {
             bytes: going.iter().map(|record| record.bytes_total).sum(),
