@@ -4,7 +4,7 @@
 //! node stores the release key and the freshness key of each identity. Whoever steals those can sign heads until the
 //! next rotation, which only the phrase can make.
 
-use std::path::PathBuf;
+use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::PathBuf};
 
 use bip39::Mnemonic;
 use weft_protocol::{
@@ -22,6 +22,8 @@ use crate::{
 
 /// Context of the key derivation; a new scheme would need a new one.
 const ROOT_KEY_CONTEXT: &str = "weft 2026 root key v1";
+/// Both keys of a publisher. The release key comes last: where it lies, the other one lies too.
+const KEYS: [&str; 2] = ["freshness", "release"];
 
 /// What `weft id recover` and `rotate` need from the user.
 pub struct RecoveryPhrase(Mnemonic);
@@ -122,25 +124,75 @@ impl KeyStore {
         publishers
     }
 
-    /// The keys of one publisher; `None` if this node holds none.
+    /// The keys that this node holds for the publisher of `log`; `None` if it holds none. Keys that a rotation left
+    /// waiting replace the old ones as soon as the log names them.
     ///
     /// # Errors
     /// `Storage` if they exist but cannot be read.
-    pub(crate) fn keys(&self, publisher: &PublisherId) -> Result<Option<Keys>, ErrorBody> {
-        let directory = self.directory(publisher);
-        if !directory.exists() {
-            return Ok(None);
+    pub(crate) fn keys(&self, log: &IdentityLog) -> Result<Option<Keys>, ErrorBody> {
+        let publisher = log.publisher();
+        if let Some(next) = self.read(&publisher, "next.key")?
+            && log.tip().release_keys.contains(&next.release.public())
+        {
+            self.promote(&publisher)?;
+            return Ok(Some(next));
         }
+        self.read(&publisher, "key")
+    }
+
+    fn read(&self, publisher: &PublisherId, suffix: &str) -> Result<Option<Keys>, ErrorBody> {
+        let directory = self.directory(publisher);
         let read = |name: &str| {
-            let path = directory.join(name);
+            let path = directory.join(format!("{name}.{suffix}"));
             files::read_seed(&path)
                 .map(|seed| SecretKey::from_seed(&seed))
                 .map_err(|e| error::io(format!("cannot read `{}`", path.display()), &e))
         };
+        if !directory.join(format!("release.{suffix}")).exists() {
+            return Ok(None);
+        }
+        let freshness = match read("freshness") {
+            // A crash in the middle of `promote`: this one is at its place already.
+            Err(_) if suffix != "key" => {
+                let path = directory.join("freshness.key");
+                let seed = files::read_seed(&path)
+                    .map_err(|e| error::io(format!("cannot read `{}`", path.display()), &e))?;
+                SecretKey::from_seed(&seed)
+            }
+            other => other?,
+        };
         Ok(Some(Keys {
-            release: read("release.key")?,
-            freshness: read("freshness.key")?,
+            release: read("release")?,
+            freshness,
         }))
+    }
+
+    /// Puts the keys of a committed rotation in the place of the old ones.
+    fn promote(&self, publisher: &PublisherId) -> Result<(), ErrorBody> {
+        let directory = self.directory(publisher);
+        for name in KEYS {
+            let (from, to) = (
+                directory.join(format!("{name}.next.key")),
+                directory.join(format!("{name}.key")),
+            );
+            match std::fs::rename(&from, &to) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(error::io(format!("cannot write `{}`", to.display()), &e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the keys of an identity that came to nothing.
+    pub(crate) fn discard(&self, publisher: &PublisherId) {
+        let directory = self.directory(publisher);
+        if let Err(error) = std::fs::remove_dir_all(&directory)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, directory = %directory.display(), "cannot delete unused keys");
+        }
     }
 
     /// Makes a new identity: phrase, inception event, keys on disk. The log is not in the registry yet.
@@ -168,7 +220,7 @@ impl KeyStore {
         };
         let envelope = Envelope::sign(&event, self.network, &[(0, &phrase.root_key(0))]);
         let log = self.verified(&[envelope])?;
-        self.write(&log.publisher(), release, freshness)?;
+        self.write(&log.publisher(), "key", release, freshness)?;
         Ok(Created {
             log,
             phrase: Some(phrase),
@@ -176,7 +228,8 @@ impl KeyStore {
     }
 
     /// Rotates: new release and freshness keys, the old ones revoked. Signed by the root key that the log
-    /// committed to. The new keys replace the old ones on disk; the longer log is not in the registry yet.
+    /// committed to. The new keys wait beside the old ones until [`KeyStore::keys`] sees the longer log, which is not
+    /// in the registry yet.
     ///
     /// # Errors
     /// `Usage` if the phrase is not this identity's; `Storage` if the keys cannot be written.
@@ -222,7 +275,7 @@ impl KeyStore {
         let mut events = log.envelopes().to_vec();
         events.push(envelope);
         let log = self.verified(&events)?;
-        self.write(&log.publisher(), release, freshness)?;
+        self.write(&log.publisher(), "next.key", release, freshness)?;
         Ok(Created { log, phrase: None })
     }
 
@@ -238,14 +291,20 @@ impl KeyStore {
     fn write(
         &self,
         publisher: &PublisherId,
+        suffix: &str,
         release: [u8; 32],
         freshness: [u8; 32],
     ) -> Result<(), ErrorBody> {
         let directory = self.directory(publisher);
         let attempt = || {
-            std::fs::create_dir_all(&directory)?;
-            files::write_seed(&directory.join("freshness.key"), freshness)?;
-            files::write_seed(&directory.join("release.key"), release)
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)?;
+            for (name, seed) in KEYS.iter().zip([freshness, release]) {
+                files::write_seed(&directory.join(format!("{name}.{suffix}")), seed)?;
+            }
+            Ok(())
         };
         attempt().map_err(|e| {
             error::io(
@@ -257,5 +316,64 @@ impl KeyStore {
 
     fn directory(&self, publisher: &PublisherId) -> PathBuf {
         self.home.identities().join(publisher.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn store(directory: &tempfile::TempDir) -> KeyStore {
+        KeyStore::new(Home::new(directory.path()), NetworkId::MAIN)
+    }
+
+    #[test]
+    fn keys_are_for_their_owner_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory);
+        let publisher = store.create(Timestamp(1)).unwrap().log.publisher();
+        let mode = |path: PathBuf| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(directory.path().join("identities")), 0o700);
+        assert_eq!(mode(store.directory(&publisher)), 0o700);
+        assert_eq!(mode(store.directory(&publisher).join("release.key")), 0o600);
+    }
+
+    #[test]
+    fn old_keys_count_until_the_rotation_is_committed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory);
+        let created = store.create(Timestamp(1)).unwrap();
+        let phrase = created.phrase.unwrap();
+        let counts = |log: &IdentityLog| {
+            let keys = store.keys(log).unwrap().unwrap();
+            log.tip().release_keys.contains(&keys.release.public())
+                && log.tip().freshness_key == Some(keys.freshness.public())
+        };
+        // This one is never committed.
+        store.rotate(&created.log, &phrase, Timestamp(2)).unwrap();
+        assert!(counts(&created.log));
+        let rotated = store.rotate(&created.log, &phrase, Timestamp(3)).unwrap();
+        assert!(counts(&created.log));
+        assert!(counts(&rotated.log));
+        assert!(counts(&rotated.log));
+    }
+
+    #[test]
+    fn promotion_goes_on_after_a_crash() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory);
+        let created = store.create(Timestamp(1)).unwrap();
+        let phrase = created.phrase.unwrap();
+        let rotated = store.rotate(&created.log, &phrase, Timestamp(2)).unwrap();
+        let keys = store.directory(&created.log.publisher());
+        std::fs::rename(keys.join("freshness.next.key"), keys.join("freshness.key")).unwrap();
+        let found = store.keys(&rotated.log).unwrap().unwrap();
+        assert_eq!(
+            rotated.log.tip().freshness_key,
+            Some(found.freshness.public())
+        );
+        assert!(!keys.join("release.next.key").exists());
     }
 }

@@ -157,6 +157,6 @@ async fn blocking_io<T: Send + 'static>(
 }
 
 /// The node is going down while an operation runs.
-fn shutting_down() -> ErrorBody {
+pub(crate) fn shutting_down() -> ErrorBody {
     ErrorBody::new(ErrorCode::Cancelled, "the node is shutting down")
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     api::{ErrorBody, Line, Progress},
-    operations::{Operations, Reporter},
+    operations::{Operations, Reporter, shutting_down},
 };
 
 /// Progress lines that may wait for a slow reader; older news is dropped for newer.
@@ -36,7 +36,13 @@ where
     F: Future<Output = Result<T, ErrorBody>> + Send + 'static,
 {
     let (sender, progress) = mpsc::channel(PROGRESS_MAX);
-    let work: Work<T> = Box::pin(start(operations, Reporter::new(sender)));
+    let shutdown = operations.shutdown.clone();
+    let work = start(operations, Reporter::new(sender));
+    // Without this, one long command would hold up the ordered end of the node.
+    let work: Work<T> = Box::pin(async move {
+        let ended = shutdown.run_until_cancelled(work).await;
+        ended.unwrap_or_else(|| Err(shutting_down()))
+    });
     let body = stream::unfold(State::Running(work, progress), |state| async {
         let State::Running(mut work, mut progress) = state else {
             return None;

@@ -14,7 +14,7 @@ use crate::{
         IdentityPhrase, IdentityView, NewIdentity, NewIdentityRequest, RecoverRequest,
         RotateRequest,
     },
-    identity::{Created, RecoveryPhrase},
+    identity::{Created, KeyStore, RecoveryPhrase},
     service::unix,
 };
 
@@ -43,6 +43,10 @@ impl Operations {
         &self,
         request: NewIdentityRequest,
     ) -> Result<NewIdentity, ErrorBody> {
+        // The phrase is shown once: nothing may fail between making it and showing it that can fail before.
+        if let Some(name) = &request.alias {
+            check_petname(name)?;
+        }
         let (publisher, phrase) = self.create_identity().await?;
         if let Some(name) = request.alias {
             self.set_alias(&name, publisher).await?;
@@ -69,14 +73,17 @@ impl Operations {
                 ),
             );
         };
-        let publisher = self.publisher(publisher).await?;
+        if let Some(name) = &request.alias {
+            check_petname(name)?;
+        }
+        let publisher = self.recovered_publisher(publisher).await?;
         if self.identity_log(publisher).await?.is_none() {
             return Err(ErrorBody::new(
                 ErrorCode::NotFound,
                 format!("the identity log of `{publisher}` is not here"),
             )
             .with_hint(
-                "run `weft info PUBLISHER/NAME` for one of its repositories first: that brings the log",
+                "name one of its repositories instead, `weft id recover PUBLISHER/NAME`: that brings the log",
             ));
         }
         let view = self
@@ -86,6 +93,20 @@ impl Operations {
             self.set_alias(&name, publisher).await?;
         }
         Ok(view)
+    }
+
+    /// Whose identity is recovered: a publisher, or that of a repository, which is looked for to bring the log.
+    async fn recovered_publisher(&self, text: &str) -> Result<PublisherId, ErrorBody> {
+        if !text.contains('/') {
+            return self.publisher(text).await;
+        }
+        let target = self.target(text).await?;
+        let publisher = target.repository.publisher;
+        match self.resolve(&target).await {
+            // What is held will do if nobody can be asked.
+            Err(error) if self.identity_log(publisher).await?.is_none() => Err(error),
+            _ => Ok(publisher),
+        }
     }
 
     async fn rotate_identity(
@@ -112,11 +133,31 @@ impl Operations {
     }
 
     /// Makes an identity and remembers it as the default if there is none.
-    pub(super) async fn create_identity(&self) -> Result<(PublisherId, IdentityPhrase), ErrorBody> {
+    async fn create_identity(&self) -> Result<(PublisherId, IdentityPhrase), ErrorBody> {
+        let unshown = self.draw_identity().await?;
+        self.commit_identity(&unshown.created).await?;
+        self.keep_identity(unshown).await
+    }
+
+    /// Draws an identity that nothing but its keys on disk knows about yet.
+    pub(super) async fn draw_identity(&self) -> Result<Unshown, ErrorBody> {
         let keys = self.keys.clone();
-        let created = blocking_io(move || keys.create(unix())).await?;
-        self.commit_identity(&created).await?;
-        let publisher = created.log.publisher();
+        blocking_io(move || {
+            let created = keys.create(unix())?;
+            Ok(Unshown {
+                created,
+                keys: Some(keys),
+            })
+        })
+        .await
+    }
+
+    /// The identity is committed: it stays, as the default if there is none. Its phrase must be shown now.
+    pub(super) async fn keep_identity(
+        &self,
+        mut unshown: Unshown,
+    ) -> Result<(PublisherId, IdentityPhrase), ErrorBody> {
+        let publisher = unshown.created.log.publisher();
         if self.default_identity().await?.is_none() {
             let registry = self.registry.clone();
             blocking(move || {
@@ -124,10 +165,9 @@ impl Operations {
             })
             .await?;
         }
-        let words = created
-            .phrase
-            .map(|phrase| phrase.words())
-            .unwrap_or_default();
+        unshown.keys = None;
+        let phrase = unshown.created.phrase.as_ref();
+        let words = phrase.map(RecoveryPhrase::words).unwrap_or_default();
         Ok((publisher, IdentityPhrase::new(words)))
     }
 
@@ -213,14 +253,7 @@ impl Operations {
     }
 
     async fn set_alias(&self, name: &str, publisher: PublisherId) -> Result<(), ErrorBody> {
-        let is_name = name.parse::<weft_protocol::id::RepositoryName>().is_ok();
-        if !is_name || name.parse::<PublisherId>().is_ok() {
-            return Err(ErrorBody::new(
-                ErrorCode::Usage,
-                format!("`{name}` cannot be a petname"),
-            )
-            .with_hint("use up to 64 letters, digits, `.`, `_` and `-`, starting with a letter or digit"));
-        }
+        check_petname(name)?;
         let (registry, name) = (self.registry.clone(), name.to_owned());
         blocking(move || registry.set_petname(&name, &PetnameTarget::Publisher(publisher))).await
     }
@@ -232,7 +265,7 @@ impl Operations {
                 format!("publisher `{publisher}` is not known here"),
             )
         })?;
-        let keys = self.keys.keys(&publisher)?;
+        let keys = self.keys.keys(&log)?;
         let tip = log.tip();
         let repositories = self.repositories_of(publisher).await?;
         let forked = self
@@ -293,6 +326,34 @@ impl Operations {
         self.service.command(command).await.answer().await?;
         Ok(())
     }
+}
+
+/// A new identity whose phrase nobody has seen. Dropped before that, it takes its keys along: an identity without its
+/// phrase could never be rotated.
+#[derive(Debug)]
+pub(super) struct Unshown {
+    pub(super) created: Created,
+    keys: Option<KeyStore>,
+}
+
+impl Drop for Unshown {
+    fn drop(&mut self) {
+        if let Some(keys) = &self.keys {
+            keys.discard(&self.created.log.publisher());
+        }
+    }
+}
+
+fn check_petname(name: &str) -> Result<(), ErrorBody> {
+    let is_name = name.parse::<weft_protocol::id::RepositoryName>().is_ok();
+    if is_name && name.parse::<PublisherId>().is_err() {
+        return Ok(());
+    }
+    Err(
+        ErrorBody::new(ErrorCode::Usage, format!("`{name}` cannot be a petname")).with_hint(
+            "use up to 64 letters, digits, `.`, `_` and `-`, starting with a letter or digit",
+        ),
+    )
 }
 
 pub(super) fn no_identity() -> ErrorBody {

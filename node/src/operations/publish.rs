@@ -10,17 +10,18 @@ use weft_protocol::{
     codec,
     freshness::Freshness,
     head::Head,
-    id::{ObjectId, PublisherId, RepositoryId, RepositoryName},
+    id::{ObjectId, RepositoryId, RepositoryName},
+    identity::IdentityLog,
     log,
     manifest::{Card, File, Kind, Manifest, Role},
     refs::{RefName, Refs},
-    service::{Command, Outcome, Publication, Resolved},
+    service::{Command, Outcome, Publication, Resolved, Selector},
     sign::Envelope,
 };
 
 use super::{Operations, Reporter, blocking_io, collect, collect::Found, inspect, shutting_down};
 use crate::{
-    api::{ErrorBody, ErrorCode, IdentityPhrase, Phase, Progress, PublishRequest, PublishResult},
+    api::{ErrorBody, ErrorCode, Phase, Progress, PublishRequest, PublishResult},
     defaults,
     service::unix,
     transfer::Imported,
@@ -55,14 +56,27 @@ impl Operations {
             let root = root.clone();
             blocking_io(move || collect::collect(&root)).await?
         };
-        let (publisher, recovery_phrase) = self.signer_or_new(&request).await?;
-        let repository = RepositoryId { publisher, name };
+        let is_first = request.publisher.is_none() && self.local_publishers().await?.is_empty();
+        let publisher = match is_first {
+            true => None,
+            false => Some(self.signer(request.publisher.as_deref()).await?),
+        };
 
         let imported = self.import(&found, reporter).await?;
         let files = describe(&found, &imported);
         let card = read_card(&found, &request).await?;
+        // Drawn late and given up if anything fails: the user sees its phrase only when all went well.
+        let (identity, drawn) = match publisher {
+            Some(publisher) => (self.identity_log(publisher).await?, None),
+            None => {
+                let drawn = self.draw_identity().await?;
+                (Some(drawn.created.log.clone()), Some(drawn))
+            }
+        };
+        let identity = identity.ok_or_else(super::identities::no_identity)?;
+        let publisher = identity.publisher();
+        let repository = RepositoryId { publisher, name };
         let tip = self.tip(&repository).await?;
-        let unchanged = self.unchanged(tip.as_ref(), &files, &references).await?;
         let manifest = Manifest {
             repository: repository.clone(),
             kind,
@@ -74,8 +88,15 @@ impl Operations {
             created: unix(),
         };
         let (files, bytes_total) = (manifest.files.len() as u64, manifest.bytes_total());
+        let unchanged = match references.is_empty() {
+            true => self.unchanged(tip.as_ref(), &identity, &manifest).await?,
+            false => None,
+        };
         let (index, revision) = match unchanged {
-            Some(unchanged) => unchanged,
+            Some((index, revision)) => {
+                self.keep_offering(&repository, revision).await?;
+                (index, revision)
+            }
             None => {
                 let refs = self.next_refs(tip.as_ref(), &references, &manifest).await?;
                 let content = Content {
@@ -88,8 +109,13 @@ impl Operations {
                     bytes_total,
                     ..Progress::default()
                 });
-                self.sign_and_commit(&repository, tip, content).await?
+                self.sign_and_commit(&repository, &identity, tip, content)
+                    .await?
             }
+        };
+        let recovery_phrase = match drawn {
+            None => None,
+            Some(drawn) => Some(self.keep_identity(drawn).await?.1),
         };
         // Held until here: from now on the machine's own protection covers the files.
         drop(imported);
@@ -125,21 +151,11 @@ impl Operations {
             manifest: encode_manifest(&manifest)?,
             refs,
         };
-        self.sign_and_commit(repository, Some(tip), content)
+        let identity = self.identity_log(repository.publisher).await?;
+        let identity = identity.ok_or_else(super::identities::no_identity)?;
+        self.sign_and_commit(repository, &identity, Some(tip), content)
             .await
             .map(drop)
-    }
-
-    async fn signer_or_new(
-        &self,
-        request: &PublishRequest,
-    ) -> Result<(PublisherId, Option<IdentityPhrase>), ErrorBody> {
-        if request.publisher.is_none() && self.local_publishers().await?.is_empty() {
-            let (publisher, phrase) = self.create_identity().await?;
-            return Ok((publisher, Some(phrase)));
-        }
-        let publisher = self.signer(request.publisher.as_deref()).await?;
-        Ok((publisher, None))
     }
 
     async fn import(
@@ -196,19 +212,36 @@ impl Operations {
         }
     }
 
-    /// The tip's index and revision, if publishing these files would say nothing new.
+    /// The tip's index and revision, if publishing this manifest would say nothing new. A tip that was signed before
+    /// the last rotation is signed again.
     async fn unchanged(
         &self,
         tip: Option<&Tip>,
-        files: &[File],
-        references: &[RefName],
+        identity: &IdentityLog,
+        new: &Manifest,
     ) -> Result<Option<(u64, ObjectId)>, ErrorBody> {
-        let Some(tip) = tip else { return Ok(None) };
-        let Some(manifest) = self.manifest(tip.head.manifest).await? else {
+        let Some(tip) = tip.filter(|tip| tip.head.identity == identity.tip_id()) else {
             return Ok(None);
         };
-        let same = manifest.files == files && references.is_empty();
+        let Some(old) = self.manifest(tip.head.manifest).await? else {
+            return Ok(None);
+        };
+        let same = old.files == new.files && old.card == new.card && old.kind == new.kind;
         Ok(same.then_some((tip.head.index, tip.head.manifest)))
+    }
+
+    /// Publishing what is the tip already still means that it is kept and offered from here on.
+    async fn keep_offering(
+        &self,
+        repository: &RepositoryId,
+        revision: ObjectId,
+    ) -> Result<(), ErrorBody> {
+        let command = Command::Seed {
+            repository: repository.clone(),
+            selector: Selector::Revision(revision),
+        };
+        self.service.command(command).await.answer().await?;
+        Ok(())
     }
 
     async fn next_refs(
@@ -235,17 +268,14 @@ impl Operations {
     async fn sign_and_commit(
         &self,
         repository: &RepositoryId,
+        identity: &IdentityLog,
         tip: Option<Tip>,
         content: Content,
     ) -> Result<(u64, ObjectId), ErrorBody> {
         let publisher = repository.publisher;
-        let identity = self
-            .identity_log(publisher)
-            .await?
-            .ok_or_else(super::identities::no_identity)?;
         let keys = self
             .keys
-            .keys(&publisher)?
+            .keys(identity)?
             .ok_or_else(super::identities::no_identity)?;
         let refs = (content.refs != Refs::default()).then(|| codec::preimage(&content.refs));
         let now = unix();

@@ -188,7 +188,9 @@ impl Actor {
         publisher: &PublisherId,
         freshness: &Freshness,
     ) {
-        let keys = self.keys.keys(publisher).unwrap_or_else(|error| {
+        let log = self.service.identity(publisher);
+        let keys = log.map_or(Ok(None), |log| self.keys.keys(log));
+        let keys = keys.unwrap_or_else(|error| {
             tracing::warn!(%error, %publisher, "cannot read the freshness key");
             None
         });
