@@ -44,7 +44,8 @@ pub(crate) fn place(error: &transfer::PlaceError) -> ErrorBody {
             body(ErrorCode::Storage).with_hint("remove the revision (`weft rm`) and fetch it again")
         }
         transfer::PlaceError::NotADirectory(_) | transfer::PlaceError::Occupied(_) => {
-            body(ErrorCode::Refused).with_hint("choose another folder with `--to`")
+            body(ErrorCode::Refused)
+                .with_hint("move what stands there away, or choose another folder with `--to`")
         }
         transfer::PlaceError::Write { .. } => body(ErrorCode::Storage).with_hint(
             "free some space or choose another folder with `--to`, then run the command again",

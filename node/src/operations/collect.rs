@@ -96,6 +96,13 @@ fn walk(
             if !SKIPPED_FILES.contains(&name) {
                 found.push(one(&source, &path)?);
             }
+        } else if kind.is_symlink() && !source.exists() {
+            // Leaving it out would publish less than what seems to be there.
+            return Err(ErrorBody::new(
+                ErrorCode::Usage,
+                format!("`{}` is a link to nothing", source.display()),
+            )
+            .with_hint("get the file it stands for, or delete the link"));
         } else {
             tracing::warn!(path = %source.display(), "neither a file nor a link to one: skipped");
         }
@@ -150,6 +157,16 @@ mod tests {
             .map(|found| found.path.to_string())
             .collect();
         assert_eq!(paths, [".gitattributes", "a.json", "b/c/1.bin", "z.txt"]);
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_a_usage_error() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a"), "a").unwrap();
+        std::os::unix::fs::symlink("missing", directory.path().join("b")).unwrap();
+        let error = collect(directory.path()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Usage);
+        assert!(error.message.contains("link to nothing"), "{error:?}");
     }
 
     #[test]

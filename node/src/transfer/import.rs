@@ -8,6 +8,7 @@ use std::{
     fs::{File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::{Arc, Weak},
 };
 
 use futures::StreamExt;
@@ -115,10 +116,13 @@ impl Handle {
                 path: path.to_owned(),
             });
         }
+        // The thread cannot be stopped from outside: it looks whether anybody still waits for it.
+        let waiting = Arc::new(());
+        let wanted = Arc::downgrade(&waiting);
         let digests = tokio::task::spawn_blocking({
             let absolute = absolute.clone();
             let size = before.len();
-            move || digest(&absolute, size)
+            move || digest(&absolute, size, &wanted)
         });
         let options = AddPathOptions {
             path: absolute.clone(),
@@ -149,6 +153,7 @@ impl Handle {
             .map_err(|error| unreadable(io::Error::other(error)))?
             .map_err(unreadable)?;
         let after = tokio::fs::metadata(&absolute).await.map_err(unreadable)?;
+        drop(waiting);
         if fingerprint(&before) != fingerprint(&after) || digests.size != before.len() {
             return Err(changed());
         }
@@ -170,7 +175,7 @@ struct Digests {
     size: u64,
 }
 
-fn digest(path: &Path, expected: u64) -> io::Result<Digests> {
+fn digest(path: &Path, expected: u64, wanted: &Weak<()>) -> io::Result<Digests> {
     let mut file = File::open(path)?;
     let mut sha256 = Sha256::new();
     let mut git_sha1 = (expected <= GIT_SHA1_SIZE_MAX)
@@ -182,6 +187,9 @@ fn digest(path: &Path, expected: u64) -> io::Result<Digests> {
         let Some(read) = buffer.get(..len).filter(|read| !read.is_empty()) else {
             break;
         };
+        if wanted.strong_count() == 0 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         sha256.update(read);
         if let Some(hasher) = &mut git_sha1 {
             hasher.update(read);

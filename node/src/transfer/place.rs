@@ -212,6 +212,8 @@ fn is_whole(context: &Context, owned: &Path, blob: BlobHash, size: u64) -> bool 
 
 fn link(owned: &Path, parent: &Path, target: &Path, is_whole: bool) -> Result<Step, PlaceError> {
     let temporary = parent.join(temporary_name());
+    // One of the same name that a crash left may be a link to another blob, which a copy would write into.
+    fs::remove_file(&temporary).ok();
     if is_whole && fs::hard_link(owned, &temporary).is_ok() {
         let installed = make_read_only(&temporary).and_then(|()| fs::rename(&temporary, target));
         if let Err(error) = installed {
@@ -268,7 +270,7 @@ fn same_file(_metadata: &Metadata, _owned: &Path) -> bool {
     false
 }
 
-/// A name that no other placement of this process uses; one left by a crash is overwritten or ignored.
+/// A name that no other placement of this process uses; one left by a crash is removed or ignored.
 fn temporary_name() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
