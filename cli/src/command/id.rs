@@ -9,6 +9,7 @@ use weft_node::api::{
     RotateRequest, route,
 };
 
+use super::network::Network;
 use crate::{
     context::Context,
     phrase,
@@ -24,6 +25,7 @@ Examples:
   weft id show                                    your identities
   weft id new --alias work                        one more
   weft id rotate                                  replace keys that may have been stolen
+  weft id recover PUBLISHER/NAME                  sign on this machine from now on
 
 You need none of this to begin: `weft publish` makes an identity when there is none."
 )]
@@ -50,11 +52,18 @@ pub(crate) enum Action {
     Rotate(WithPhrase),
     /// Take an identity to this machine with its recovery phrase
     Recover {
+        /// One of its repositories, PUBLISHER/NAME, looked for to learn about the identity; or PUBLISHER alone, if
+        /// this node knows it
+        #[arg(value_name = "PUBLISHER[/NAME]")]
+        publisher: String,
+        /// File with the 24 words [default: WEFT_RECOVERY_PHRASE, else standard input]
+        #[arg(long, value_name = "FILE")]
+        phrase_file: Option<PathBuf>,
         /// Petname to give it
         #[arg(long, value_name = "NAME")]
         alias: Option<String>,
         #[command(flatten)]
-        phrase: WithPhrase,
+        network: Network,
     },
 }
 
@@ -79,7 +88,20 @@ pub(crate) fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()>
         Action::New { alias } => new(alias, context),
         Action::Show { publisher } => show(publisher.as_deref(), context),
         Action::Rotate(with) => rotate(with, context),
-        Action::Recover { alias, phrase } => recover(alias, phrase, context),
+        Action::Recover {
+            publisher,
+            phrase_file,
+            alias,
+            network,
+        } => {
+            let phrase = phrase::ask(phrase_file.as_deref(), &context.screen)?;
+            let request = RecoverRequest {
+                publisher: Some(publisher),
+                phrase,
+                alias,
+            };
+            recover(&request, &network, context)
+        }
     }
 }
 
@@ -148,16 +170,10 @@ fn rotate(with: WithPhrase, context: &Context) -> anyhow::Result<()> {
     one(&identity, context)
 }
 
-fn recover(alias: Option<String>, with: WithPhrase, context: &Context) -> anyhow::Result<()> {
-    let phrase = phrase::ask(with.file(), &context.screen)?;
-    let request = RecoverRequest {
-        publisher: with.publisher,
-        phrase,
-        alias,
-    };
-    let identity: IdentityView = context
-        .local()?
-        .post(route::IDENTITY_RECOVER, &request)
+fn recover(request: &RecoverRequest, network: &Network, context: &Context) -> anyhow::Result<()> {
+    let client = context.network(network)?;
+    let identity: IdentityView = client
+        .post(route::IDENTITY_RECOVER, request)
         .context("could not recover the identity")?;
     one(&identity, context)
 }
