@@ -57,13 +57,22 @@ impl Collector {
         }
     }
 
-    /// Replaces the protected set. Holds for every round that begins after the call.
+    /// Replaces the protected set. Holds for every round that begins after the call. When a blob loses its
+    /// protection a round begins soon, so that what the user removes gives its space back at once.
     pub(super) fn protect(&self, blobs: &[BlobHash]) {
-        let set = blobs.iter().copied().map(hash).collect();
-        *self
+        let set: HashSet<Hash> = blobs.iter().copied().map(hash).collect();
+        let mut protected = self
             .protected
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(set);
+            .unwrap_or_else(PoisonError::into_inner);
+        let shrinks = protected
+            .as_ref()
+            .is_some_and(|before| !before.is_subset(&set));
+        *protected = Some(set);
+        drop(protected);
+        if shrinks {
+            self.wanted.notify_one();
+        }
     }
 
     /// Returns once no round is under way that began before the call.
