@@ -1,6 +1,9 @@
 //! The scratch directory of one test and the nodes in it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
@@ -11,7 +14,12 @@ use crate::{Model, Node, Options};
 #[derive(Debug)]
 pub struct World {
     directory: TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// Several worlds at once would only make each other slow, and some tests need a fetch to last. `cargo test` runs
+/// tests side by side in one process; nextest is told by its configuration.
+static TURN: Mutex<()> = Mutex::new(());
 
 impl World {
     /// An empty one, under the system's directory for temporary files.
@@ -19,11 +27,16 @@ impl World {
     /// # Errors
     /// When it cannot be created.
     pub fn new() -> Result<Self> {
+        // A test that failed with its world in hand leaves nothing behind that could harm the next one.
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::Builder::new()
             .prefix("weft-test-")
             .tempdir()
             .context("cannot create a scratch directory")?;
-        Ok(Self { directory })
+        Ok(Self {
+            directory,
+            _turn: turn,
+        })
     }
 
     /// Where it is.
