@@ -27,6 +27,8 @@ pub const INPUTS_MAX: usize = 1_024;
 pub const MESSAGES_MAX: usize = 256;
 /// Events kept for a slow watcher before it misses some.
 pub const EVENTS_MAX: usize = 1_024;
+/// How long a publisher's new machine asks peers for the ids of the heads before the tip.
+pub const HISTORY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a running command reports progress; a terminal shows no more.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long an ordered shutdown may take before the rest is dropped.

@@ -175,6 +175,10 @@ fn recover(request: &RecoverRequest, network: &Network, context: &Context) -> an
     let identity: IdentityView = client
         .post(route::IDENTITY_RECOVER, request)
         .context("could not recover the identity")?;
+    context.screen.talk(
+        "recovered: this machine signs from now on. Repositories whose files are not here need a new revision \
+         (`weft publish`) before newcomers trust them again",
+    );
     one(&identity, context)
 }
 

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use tokio::time;
 use weft_protocol::{
     codec,
     freshness::Freshness,
@@ -14,6 +15,7 @@ use weft_protocol::{
     identity::IdentityLog,
     log,
     manifest::{Card, File, Kind, Manifest, Role},
+    op::{RevisionRecord, RevisionState},
     refs::{RefName, Refs},
     service::{Command, Outcome, Publication, Resolved, Selector},
     sign::Envelope,
@@ -137,11 +139,20 @@ impl Operations {
         })
     }
 
-    /// Signs the tip's content again under the newest identity event.
+    /// Signs the tip's content again under the newest identity event, if it is here: whoever signs a revision says
+    /// that it can be had from here.
     pub(super) async fn sign_tip_again(&self, repository: &RepositoryId) -> Result<(), ErrorBody> {
         let Some(tip) = self.tip(repository).await? else {
             return Ok(());
         };
+        let held = self.held(repository).await?;
+        let is_here = |record: &RevisionRecord| {
+            record.revision == tip.head.manifest && record.state == RevisionState::Complete
+        };
+        if !held.iter().any(is_here) {
+            tracing::warn!(%repository, "not signed again: its files are not here");
+            return Ok(());
+        }
         let manifest = self.stored_manifest(tip.head.manifest).await?;
         let refs = match tip.head.refs {
             Some(id) => self.refs(id).await?.unwrap_or_default(),
@@ -187,29 +198,50 @@ impl Operations {
         Ok(imported)
     }
 
-    /// The tip to build on. A publisher's own node holds all ids of its log; without them it must not sign.
+    /// The tip to build on. A publisher's own node holds all ids of its log; one that took the identity over asks its
+    /// peers for them. Without them it must not sign.
     async fn tip(&self, repository: &RepositoryId) -> Result<Option<Tip>, ErrorBody> {
+        let asked = time::Instant::now();
+        let mut ticks = time::interval(defaults::PROGRESS_INTERVAL);
+        let mut looks = 0_u32;
+        while let Some((head, id, leaves)) = self.held_tip(repository).await? {
+            if let Some(leaves) = leaves {
+                return Ok(Some(Tip { head, id, leaves }));
+            }
+            if asked.elapsed() >= defaults::HISTORY_TIMEOUT {
+                let message = format!("the history of `{repository}` is not complete on this node");
+                return Err(ErrorBody::new(ErrorCode::Refused, message)
+                    .with_hint("name a node that has it with `--bootstrap`, then publish again"));
+            }
+            ticks.tick().await;
+            // Now and then is enough: an answer may be on its way.
+            if looks.is_multiple_of(5)
+                && let Some(identity) = self.identity_log(repository.publisher).await?
+            {
+                let command = Command::UpdateIdentity {
+                    publisher: repository.publisher,
+                    events: identity.envelopes().to_vec(),
+                };
+                self.service.command(command).await.answer().await?;
+            }
+            looks += 1;
+        }
+        Ok(None)
+    }
+
+    async fn held_tip(
+        &self,
+        repository: &RepositoryId,
+    ) -> Result<Option<(Head, ObjectId, Option<Vec<ObjectId>>)>, ErrorBody> {
         let wanted = repository.clone();
-        let tip = self
-            .service
+        self.service
             .view(move |service| {
                 service
                     .tip(&wanted)
                     .map(|(tip, leaves)| (tip.head.clone(), tip.id, leaves.map(<[_]>::to_vec)))
             })
             .await
-            .ok_or_else(shutting_down)?;
-        match tip {
-            None => Ok(None),
-            Some((head, id, Some(leaves))) => Ok(Some(Tip { head, id, leaves })),
-            Some((_, _, None)) => Err(ErrorBody::new(
-                ErrorCode::Refused,
-                format!("the history of `{repository}` is not complete on this node"),
-            )
-            .with_hint(
-                "connect to a node that has it (`weft info` asks for it), then publish again",
-            )),
-        }
+            .ok_or_else(shutting_down)
     }
 
     /// The tip's index and revision, if publishing this manifest would say nothing new. A tip that was signed before

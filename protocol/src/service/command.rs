@@ -47,7 +47,8 @@ pub enum Command {
     },
     /// Takes in what the local publisher signed; its files are already in the blob store.
     Publish(Box<Publication>),
-    /// Takes in a longer identity log of a local publisher.
+    /// Takes in the identity log of a local publisher, if it is longer than the one held, and looks for the leaves
+    /// that are missing under the tips: whoever signs needs them.
     UpdateIdentity {
         /// Whose.
         publisher: PublisherId,

@@ -133,7 +133,9 @@ impl Service {
                 return self.reply(id, Err(CommandError::Verification(reason)));
             }
         };
+        self.freshness.note_local(publisher);
         if !self.facts.is_longer(&log) {
+            self.sync_local_leaves(publisher);
             return self.reply(id, Ok(Outcome::Done));
         }
         let held = self.facts.identities.get(&publisher);
@@ -161,6 +163,15 @@ impl Service {
         for repository in repositories {
             self.announce_head(&repository);
             self.put_soon(&repository);
+        }
+        self.sync_local_leaves(publisher);
+    }
+
+    /// A publisher whose keys are here may sign next: what lies under its tips is needed for that.
+    fn sync_local_leaves(&mut self, publisher: PublisherId) {
+        let repositories: Vec<_> = self.facts.of_publisher(publisher).cloned().collect();
+        for repository in repositories {
+            self.sync_leaves(&repository, None);
         }
     }
 

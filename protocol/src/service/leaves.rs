@@ -17,7 +17,9 @@ impl Service {
         let Some(held) = self.facts.repositories.get(repository) else {
             return;
         };
-        if held.complete_leaves().is_some() || !self.keeps(repository) {
+        // Whoever signs needs them as well, even for what is not kept here.
+        let wanted = self.keeps(repository) || self.freshness.signs_for(&repository.publisher);
+        if held.complete_leaves().is_some() || !wanted {
             return;
         }
         let first = u64::try_from(held.leaves.len()).unwrap_or(u64::MAX);
