@@ -326,6 +326,11 @@ impl Handle {
         self.context.counters.snapshot()
     }
 
+    /// Fires when the blob store has failed for good: it must be opened anew.
+    pub fn broken(&self) -> CancellationToken {
+        self.context.durable.broken()
+    }
+
     /// Collects what is not protected now, and returns when that is done.
     pub async fn collect(&self) {
         self.context.collector.collect_now().await;

@@ -40,8 +40,11 @@ where
     let work = start(operations, Reporter::new(sender));
     // Without this, one long command would hold up the ordered end of the node.
     let work: Work<T> = Box::pin(async move {
-        let ended = shutdown.run_until_cancelled(work).await;
-        ended.unwrap_or_else(|| Err(shutting_down()))
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = shutdown.cancelled() => Err(shutting_down()),
+        }
     });
     let body = stream::unfold(State::Running(work, progress), |state| async {
         let State::Running(mut work, mut progress) = state else {

@@ -231,7 +231,10 @@ async fn receive(
         Ok(Err(api::Error::Io(error))) if error.kind() == io::ErrorKind::ResourceBusy => {
             Err(Failure::Busy)
         }
-        Ok(Err(error)) => Err(Failure::Transfer(fault::storage(&error).into())),
+        Ok(Err(error)) => {
+            let error = context.durable.explain(fault::storage(&error)).await;
+            Err(Failure::Transfer(error.into()))
+        }
         Err(error) => Err(failed(&error)),
     }
 }

@@ -140,14 +140,19 @@ impl Handle {
             match step {
                 AddProgressItem::OutboardProgress(bytes) => progress(bytes),
                 AddProgressItem::Done(done) => tag = Some(done),
-                AddProgressItem::Error(error) => return Err(broken(fault::io_storage(&error))),
+                AddProgressItem::Error(error) => {
+                    let error = fault::io_storage(&error);
+                    return Err(broken(self.context.durable.explain(error).await));
+                }
                 AddProgressItem::CopyProgress(_)
                 | AddProgressItem::Size(_)
                 | AddProgressItem::CopyDone => {}
             }
         }
-        let tag =
-            tag.ok_or_else(|| broken(StorageError::Failed("the import was cut short".into())))?;
+        let Some(tag) = tag else {
+            let error = StorageError::Failed("the import was cut short".to_owned());
+            return Err(broken(self.context.durable.explain(error).await));
+        };
         let digests = digests
             .await
             .map_err(|error| unreadable(io::Error::other(error)))?
