@@ -7,6 +7,10 @@
 //! Reading order: [`args`] (what can be typed), [`command`] (one file each), [`context`] (how a command
 //! reaches a node), [`client`] (the control API), [`render`] (how answers look), [`failure`] (how errors
 //! look and which exit code they have).
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "doc comments of arguments are help texts, where brackets mean that something may be left out"
+)]
 
 mod args;
 mod client;

@@ -3,7 +3,7 @@
 //! An iroh-blobs file store holds the bytes and iroh's QUIC moves them, from node to node and with nobody in
 //! between: no relay, no directory, no name server. The module decides nothing. It carries out what
 //! `weft_protocol::service` asks for as [`Command`]s and reports what happened as
-//! [`Input`](weft_protocol::service::Input)s; which peer to ask for which piece, and whom to believe, is not its
+//! [`Input`]s; which peer to ask for which piece, and whom to believe, is not its
 //! business.
 //!
 //! Invariants:
