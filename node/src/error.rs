@@ -3,6 +3,8 @@
 
 use std::io;
 
+use weft_protocol::service::StorageError;
+
 use crate::{
     api::{ErrorBody, ErrorCode},
     transfer,
@@ -31,6 +33,11 @@ pub(crate) fn import(error: &transfer::ImportError) -> ErrorBody {
         }
         transfer::ImportError::Changed { .. } => body(ErrorCode::Failure)
             .with_hint("wait until nothing writes to the file, then publish again"),
+        transfer::ImportError::Store {
+            source: StorageError::Full,
+            ..
+        } => body(ErrorCode::Storage)
+            .with_hint("free some space (`weft prune`, `weft df`) and run the command again"),
         transfer::ImportError::Store { .. } => body(ErrorCode::Storage)
             .with_hint("`weft doctor` checks the data directory and its disk"),
     }
@@ -47,9 +54,15 @@ pub(crate) fn place(error: &transfer::PlaceError) -> ErrorBody {
             body(ErrorCode::Refused)
                 .with_hint("move what stands there away, or choose another folder with `--to`")
         }
-        transfer::PlaceError::Write { .. } => body(ErrorCode::Storage).with_hint(
+        transfer::PlaceError::Write {
+            source: StorageError::Full,
+            ..
+        } => body(ErrorCode::Storage).with_hint(
             "free some space or choose another folder with `--to`, then run the command again",
         ),
+        transfer::PlaceError::Write { .. } => {
+            body(ErrorCode::Storage).with_hint("choose another folder with `--to`")
+        }
     }
 }
 

@@ -158,7 +158,7 @@ async fn serve_stream(
                 && is_damage(error.downcast_ref())
             {
                 // Whoever asked got nothing, and nobody will until the file is restored.
-                error!(blob = %blob.fmt_short(), "a blob on this disk no longer matches its hash");
+                error!(blob = %blob.fmt_short(), "a blob on this disk no longer matches its hash and is not sent; `weft verify` names the file");
             }
             result
         }
