@@ -67,10 +67,14 @@ impl Context {
 
     /// Looks for the running node.
     pub(crate) fn daemon(&self) -> anyhow::Result<Daemon> {
-        let Some(control) = Files::new(&self.home()?).read() else {
+        let home = self.home()?;
+        let Some(control) = Files::new(&home).read() else {
             return Ok(Daemon::None);
         };
         let client = Client::new(control);
+        if !home::is_in_use(&home) {
+            return Ok(Daemon::Stale(client));
+        }
         Ok(match client.probe() {
             Probe::Alive(_) => Daemon::Running(client),
             Probe::Stale => Daemon::Stale(client),

@@ -1,7 +1,9 @@
 //! Where the data directory is, and whether a node runs on it.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -34,6 +36,16 @@ fn default(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
             .map(|home| home.join(".local/share"))
     });
     data.map(|data| data.join("weft"))
+}
+
+/// Whether a node holds the data directory. If none does, its control files are leftovers: whoever listens at the
+/// address now must not be shown the token.
+pub(crate) fn is_in_use(home: &Path) -> bool {
+    match File::open(home.join("lock")) {
+        // Let go of again at once.
+        Ok(lock) => lock.try_lock_shared().is_err(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 /// Where a node says it can be reached. It may have died without taking that back.
@@ -108,6 +120,18 @@ mod tests {
             Some("/home/a/.local/share/weft".into())
         );
         assert_eq!(with(&[]), None);
+    }
+
+    #[test]
+    fn a_directory_is_in_use_while_its_lock_is_held() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!is_in_use(directory.path()));
+        let lock = File::create(directory.path().join("lock")).unwrap();
+        assert!(!is_in_use(directory.path()));
+        lock.lock().unwrap();
+        assert!(is_in_use(directory.path()));
+        drop(lock);
+        assert!(!is_in_use(directory.path()));
     }
 
     #[test]

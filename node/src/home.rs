@@ -85,7 +85,11 @@ impl Home {
             .open(&path)
             .map_err(|e| error::io(format!("cannot open `{}`", path.display()), &e))?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
+            Ok(()) => {
+                // One of a killed node: somebody else may listen there by now. Usually there is none.
+                let _ = std::fs::remove_file(self.control_address());
+                Ok(Lock { _file: file })
+            }
             Err(TryLockError::WouldBlock) => Err(ErrorBody::new(
                 ErrorCode::Refused,
                 format!("another node already runs on `{}`", self.root.display()),
