@@ -57,7 +57,8 @@ async fn run(
             if !broken.is_cancelled() {
                 error!("the blob store's database has stopped: {cause:#}");
             }
-            let text = "the blob store has stopped after a failed write: is the disk full?";
+            let text =
+                "the blob store has stopped after a failed write, as it does when the disk is full";
             StorageError::Failed(text.to_owned())
         });
         for waiter in batch.drain(..) {
