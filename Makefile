@@ -9,6 +9,7 @@ CARGO ?= cargo
 BUILD_FLAGS := --locked --workspace --all-targets
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 WEFT := $(abspath $(TARGET_DIR))/debug/weft
+SKIPPED := $(abspath $(TARGET_DIR))/skipped-tests.txt
 LIGHT := -p weft-protocol -p weft-registry -p weft-simulations
 FMT := $(CARGO) fmt --all -- --config unstable_features=true,imports_granularity=Crate,group_imports=StdExternalCrate
 NEXTEST_PROFILE ?= $(if $(CI),ci,default)
@@ -74,7 +75,7 @@ test: setup fmt-check lint ## The whole suite: formatting, clippy, unit, process
 	$(call step,independent checker (Python))
 	@tests/tools/checker.sh
 	$(call step,tests)
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	@rm -f '$(SKIPPED)'; export WEFT_SKIPPED='$(SKIPPED)'; if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  WEFT_BIN='$(WEFT)' $(CARGO) nextest run --profile $(NEXTEST_PROFILE) --locked --workspace --all-targets; \
 	else \
 	  echo 'cargo-nextest is not installed: using cargo test'; \
@@ -82,6 +83,7 @@ test: setup fmt-check lint ## The whole suite: formatting, clippy, unit, process
 	fi
 	$(call step,doc tests)
 	$(CARGO) test --locked --workspace --doc
+	@if [ -s '$(SKIPPED)' ]; then printf '\n'; cat '$(SKIPPED)'; fi
 
 .PHONY: e2e
 e2e: setup ## The process tests alone; FILTER=name picks some.

@@ -26,7 +26,9 @@ component fmt rustfmt
 have_libclang() {
   local directory
   for directory in ${LIBCLANG_PATH:-} /usr/lib/llvm-*/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/local/lib; do
-    compgen -G "$directory/libclang*.so*" >/dev/null && return 0
+    # Not `libclang*`: libclang-cpp is another library.
+    compgen -G "$directory/libclang.so*" >/dev/null && return 0
+    compgen -G "$directory/libclang-[0-9]*.so*" >/dev/null && return 0
   done
   return 1
 }
@@ -61,7 +63,7 @@ names=()
 for package in "${packages[@]}"; do
   if [ "$package" = libclang ]; then
     # Debian 12: the two small packages do; elsewhere the usual superset.
-    if apt-cache show libclang1-14 libclang-common-14-dev >/dev/null 2>&1; then
+    if apt-cache show libclang1-14 >/dev/null 2>&1 && apt-cache show libclang-common-14-dev >/dev/null 2>&1; then
       names+=(libclang1-14 libclang-common-14-dev)
     else
       names+=(libclang-dev)

@@ -40,8 +40,8 @@ fn node_with_default_settings_sends_nothing_to_anybody() -> Result<()> {
         .args(["-n", "sh", "-c", SETUP])
         .output();
     if !possible.is_ok_and(|output| output.status.success()) {
-        eprintln!(
-            "*** SKIPPED: no network namespace can be made here, so outgoing packets were not counted ***"
+        weft_tests::skipped(
+            "no network namespace can be made here, so outgoing packets were not counted",
         );
         return Ok(());
     }
