@@ -35,6 +35,7 @@ mod peers;
 mod place;
 mod provide;
 mod read;
+mod room;
 #[cfg(test)]
 mod tests;
 mod work;

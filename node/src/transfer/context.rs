@@ -26,6 +26,7 @@ use super::{
     durable::Durable,
     peers::{Lease, Peers},
     provide,
+    room::Room,
     work::Works,
 };
 
@@ -40,6 +41,7 @@ pub(super) struct Context {
     pub(super) counters: Ledger,
     pub(super) collector: Arc<Collector>,
     pub(super) durable: Durable,
+    pub(super) room: Room,
     pub(super) work: Works,
     pub(super) cancel: CancellationToken,
     /// Connections and the requests served on them; ended by closing the endpoint.
@@ -74,6 +76,7 @@ impl Context {
             counters: Ledger::default(),
             collector,
             durable,
+            room: Room::new(directory.to_owned()),
             work: Works::default(),
             cancel,
             tasks: TaskTracker::new(),

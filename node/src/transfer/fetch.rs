@@ -99,6 +99,7 @@ async fn fetch(
         .await
         .ok_or_else(cancelled)??;
     let bytes = Layout::new(order.size).bytes(order.pieces);
+    let _promise = context.room.promise(bytes.end - bytes.start)?;
     let ranges = ChunkRanges::bytes(bytes.start..bytes.end);
     let mut tries = 0;
     let result = loop {
