@@ -149,3 +149,11 @@ pub const REPOSITORIES_PER_PEER_MAX: usize = 64;
 pub const REPOSITORIES_PER_PUBLISHER_MAX: usize = 10_000;
 /// Records looked up in the DHT in one round of a mirror; the next round takes others.
 pub const RECORDS_PER_POLL_MAX: usize = 32;
+/// Windows of a rate schedule: three for each day of the week.
+pub const SCHEDULE_WINDOWS_MAX: usize = 21;
+/// Requests of one peer for bytes that wait or are served; what a quick peer keeps on its way, and some.
+pub const UPLOADS_PER_PEER_MAX: usize = 16;
+/// Requests for bytes of all peers together: a flash crowd asks for one piece each, at a hundred bytes a request.
+pub const UPLOADS_MAX: usize = 16_384;
+/// Readers that wait for bytes at once.
+pub const READERS_MAX: usize = 256;

@@ -1,10 +1,11 @@
 //! Sets of pieces of one blob.
 //!
-//! Kept as sorted runs: nothing, everything and a few ranges, which is what peers mostly have, cost a few
-//! bytes whatever the blob's size.
+//! Kept as bits: a set changes with each piece that anybody announces, and is compared with others at each
+//! choice of a piece. The pieces of a hundred gibibytes fit a few cache lines; the most that a blob can have
+//! ([`crate::layout`]) take 128 KiB.
 //!
 //! # Invariants
-//! Runs are non-empty, sorted, and neither overlap nor touch; none reaches past the piece count.
+//! No bit at or past the piece count is set; `count` is the number of bits.
 
 use crate::layout::PieceRange;
 
@@ -12,7 +13,37 @@ use crate::layout::PieceRange;
 #[derive(Clone, PartialEq, Eq)]
 pub struct PieceSet {
     pieces: u32,
-    runs: Vec<PieceRange>,
+    count: u32,
+    words: Box<[u64]>,
+}
+
+/// The bits `from..to` of a word, both at most 64.
+fn mask(from: u32, to: u32) -> u64 {
+    let below = |bit: u32| 1_u64.checked_shl(bit).map_or(u64::MAX, |bit| bit - 1);
+    below(to) & !below(from)
+}
+
+/// The words that a run touches, with the bits of it that each holds.
+fn masks(start: u32, end: u32) -> impl Iterator<Item = (usize, u64)> {
+    let (first, last) = (start / 64, end.div_ceil(64));
+    (first..if start < end { last } else { first }).map(move |word| {
+        let from = start.saturating_sub(word * 64);
+        let to = (end - word * 64).min(64);
+        (at(word), mask(from, to))
+    })
+}
+
+fn at(word: u32) -> usize {
+    usize::try_from(word).unwrap_or(usize::MAX)
+}
+
+/// Positions of the bits of a word that stands at `base`.
+fn bits(base: u32, mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| base + word.trailing_zeros())?;
+        word &= word - 1;
+        Some(bit)
+    })
 }
 
 impl PieceSet {
@@ -20,7 +51,8 @@ impl PieceSet {
     pub fn empty(pieces: u32) -> Self {
         Self {
             pieces,
-            runs: Vec::new(),
+            count: 0,
+            words: vec![0; at(pieces.div_ceil(64))].into_boxed_slice(),
         }
     }
 
@@ -41,138 +73,94 @@ impl PieceSet {
 
     /// Number of members.
     pub fn count(&self) -> u32 {
-        self.runs.iter().map(PieceRange::len).sum()
+        self.count
     }
 
     /// Whether no piece is in.
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.count == 0
     }
 
     /// Whether all are in.
     pub fn is_full(&self) -> bool {
-        self.count() == self.pieces
+        self.count == self.pieces
     }
 
     /// Whether `index` is in.
     pub fn contains(&self, index: u32) -> bool {
-        let after = self.runs.partition_point(|run| run.start <= index);
-        after
-            .checked_sub(1)
-            .and_then(|at| self.runs.get(at))
-            .is_some_and(|run| index < run.end)
+        let word = self.words.get(at(index / 64)).copied().unwrap_or(0);
+        word & (1 << (index % 64)) != 0
     }
 
     /// Whether every piece of `range` is in.
     pub fn contains_range(&self, range: PieceRange) -> bool {
-        let after = self.runs.partition_point(|run| run.start <= range.start);
-        range.is_empty()
-            || after
-                .checked_sub(1)
-                .and_then(|at| self.runs.get(at))
-                .is_some_and(|run| range.end <= run.end)
+        masks(range.start, range.end)
+            .all(|(word, mask)| self.words.get(word).copied().unwrap_or(0) & mask == mask)
     }
 
     /// Adds; out of range or already in returns false.
     pub fn insert(&mut self, index: u32) -> bool {
-        if index >= self.pieces || self.contains(index) {
-            return false;
-        }
+        let before = self.count;
         self.insert_range(PieceRange {
             start: index,
             end: index.saturating_add(1),
         });
-        true
+        self.count > before
     }
 
     /// Adds a run; what lies outside the universe is ignored.
     pub fn insert_range(&mut self, range: PieceRange) {
-        let mut start = range.start;
-        let mut end = range.end.min(self.pieces);
-        if start >= end {
-            return;
+        for (word, mask) in masks(range.start, range.end.min(self.pieces)) {
+            if let Some(word) = self.words.get_mut(word) {
+                self.count += (mask & !*word).count_ones();
+                *word |= mask;
+            }
         }
-        // Every run that overlaps or touches the new one melts into it.
-        let first = self.runs.partition_point(|run| run.end < start);
-        let last = self.runs.partition_point(|run| run.start <= end);
-        if let Some(run) = self.runs.get(first) {
-            start = start.min(run.start);
-        }
-        if let Some(run) = last.checked_sub(1).and_then(|at| self.runs.get(at)) {
-            end = end.max(run.end);
-        }
-        self.runs
-            .splice(first..last.max(first), [PieceRange { start, end }]);
     }
 
     /// Takes a run out.
     pub fn remove_range(&mut self, range: PieceRange) {
-        if range.is_empty() {
-            return;
+        for (word, mask) in masks(range.start, range.end.min(self.pieces)) {
+            if let Some(word) = self.words.get_mut(word) {
+                self.count -= (mask & *word).count_ones();
+                *word &= !mask;
+            }
         }
-        let mut other = Self::empty(self.pieces);
-        other.insert_range(range);
-        *self = self.difference(&other);
     }
 
     /// Adds all members of `other` that lie in this universe.
     pub fn insert_all(&mut self, other: &Self) {
-        for run in &other.runs {
-            self.insert_range(*run);
+        for (word, added) in self.words.iter_mut().zip(&other.words) {
+            *word |= added;
         }
+        self.close();
     }
 
     /// Members of both, in this universe.
     pub fn intersection(&self, other: &Self) -> Self {
         let mut result = Self::empty(self.pieces);
-        let (mut left, mut right) = (self.runs.iter().peekable(), other.runs.iter().peekable());
-        while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
-            let start = a.start.max(b.start);
-            let end = a.end.min(b.end);
-            if start < end {
-                result.runs.push(PieceRange { start, end });
-            }
-            if a.end <= b.end {
-                left.next();
-            } else {
-                right.next();
-            }
+        let words = self.words.iter().zip(&other.words);
+        for (word, (a, b)) in result.words.iter_mut().zip(words) {
+            *word = a & b;
         }
+        result.close();
         result
     }
 
     /// Members of this set that are not in `other`.
     pub fn difference(&self, other: &Self) -> Self {
-        let mut result = Self::empty(self.pieces);
-        let mut cuts = other.runs.iter().peekable();
-        for run in &self.runs {
-            let mut start = run.start;
-            while let Some(cut) = cuts.peek() {
-                if cut.end <= start {
-                    cuts.next();
-                } else if cut.start >= run.end {
-                    break;
-                } else {
-                    if cut.start > start {
-                        result.runs.push(PieceRange {
-                            start,
-                            end: cut.start,
-                        });
-                    }
-                    start = cut.end.min(run.end);
-                    if cut.end > run.end {
-                        break;
-                    }
-                }
-            }
-            if start < run.end {
-                result.runs.push(PieceRange {
-                    start,
-                    end: run.end,
-                });
-            }
+        let mut result = self.clone();
+        for (word, taken) in result.words.iter_mut().zip(&other.words) {
+            *word &= !taken;
         }
+        result.close();
         result
+    }
+
+    /// Whether some member is not in `other`.
+    pub fn exceeds(&self, other: &Self) -> bool {
+        let others = other.words.iter().chain(std::iter::repeat(&0));
+        self.words.iter().zip(others).any(|(a, b)| a & !b != 0)
     }
 
     /// The pieces of the universe that are not members.
@@ -182,26 +170,76 @@ impl PieceSet {
 
     /// Members in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.runs.iter().flat_map(|run| run.start..run.end)
+        (0..)
+            .zip(&self.words)
+            .flat_map(|(at, word)| bits(at * 64, *word))
+    }
+
+    /// Members that are not in `without`, from the word that holds `from` on and then from the start: each once.
+    pub fn iter_without<'a>(
+        &'a self,
+        without: &'a Self,
+        from: u32,
+    ) -> impl Iterator<Item = u32> + 'a {
+        let words = u32::try_from(self.words.len()).unwrap_or(0);
+        let first = (from / 64).min(words);
+        (first..words).chain(0..first).flat_map(move |word| {
+            let ours = self.words.get(at(word)).copied().unwrap_or(0);
+            let theirs = without.words.get(at(word)).copied().unwrap_or(0);
+            bits(word * 64, ours & !theirs)
+        })
     }
 
     /// Maximal contiguous runs in order.
     pub fn runs(&self) -> impl Iterator<Item = PieceRange> + '_ {
-        self.runs.iter().copied()
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let start = self.find(next, true)?;
+            let end = self.find(start, false).unwrap_or(self.pieces);
+            next = end;
+            Some(PieceRange { start, end })
+        })
+    }
+
+    /// The first index from `from` on that is in, or that is not.
+    fn find(&self, from: u32, member: bool) -> Option<u32> {
+        let words = self.words.iter().enumerate().skip(at(from / 64));
+        for (word, bits) in words {
+            let base = u32::try_from(word).unwrap_or(u32::MAX).saturating_mul(64);
+            let bits = if member { *bits } else { !*bits };
+            let bits = bits & !mask(0, from.saturating_sub(base).min(64));
+            if bits != 0 {
+                let index = base + bits.trailing_zeros();
+                return (index < self.pieces).then_some(index);
+            }
+        }
+        None
     }
 
     /// The same members in a universe of another size; used where a peer's view must fit ours.
     pub fn resized(&self, pieces: u32) -> Self {
+        if pieces == self.pieces {
+            return self.clone();
+        }
         let mut result = Self::empty(pieces);
         result.insert_all(self);
         result
+    }
+
+    /// Clears what lies past the universe and counts anew.
+    fn close(&mut self) {
+        let tail = self.pieces % 64;
+        if let (Some(last), true) = (self.words.last_mut(), tail > 0) {
+            *last &= mask(0, tail);
+        }
+        self.count = self.words.iter().map(|word| word.count_ones()).sum();
     }
 }
 
 impl std::fmt::Debug for PieceSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PieceSet({}/{}:", self.count(), self.pieces)?;
-        for run in self.runs.iter().take(8) {
+        for run in self.runs().take(8) {
             write!(f, " {}..{}", run.start, run.end)?;
         }
         f.write_str(")")

@@ -27,10 +27,12 @@ mod peers;
 mod pending;
 mod providers;
 mod quota;
+mod rates;
 mod resolve;
 mod revisions;
 mod seeding;
 mod serving;
+mod uploads;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +49,7 @@ use crate::{
     id::{NodeId, ObjectId, RepositoryId, RevisionId},
     op::{Op, RevisionState, Snapshot},
     sign::NetworkId,
-    swarm::{Context, Swarm},
+    swarm::{Context, Limits, Rates, Swarm},
     time::{Instant, Now},
 };
 
@@ -88,6 +90,9 @@ pub struct Service {
     mirrors: mirrors::Mirrors,
     freshness: freshness::Signer,
     gossip: gossip::Seen,
+    limits: Limits,
+    /// What the driver was told last.
+    rates: Rates,
     /// Leaves that came in several answers and do not reach the tip yet.
     partial_logs: BTreeMap<RepositoryId, Vec<ObjectId>>,
     /// Repositories whose leaves are being written.
@@ -120,6 +125,8 @@ impl Service {
             mirrors: mirrors::Mirrors::new(&snapshot, now.instant),
             freshness: freshness::Signer::default(),
             gossip: gossip::Seen::default(),
+            limits: Limits::default(),
+            rates: Rates::default(),
             partial_logs: BTreeMap::new(),
             leaves_writing: BTreeSet::new(),
             params,
@@ -196,6 +203,25 @@ impl Service {
             Input::PiecesFetched { request, result } => {
                 self.swarm(|swarm, ctx| swarm.fetched(request, result, ctx));
             }
+            Input::AvailabilityGained { peer, blob, pieces } => {
+                self.swarm(|swarm, ctx| swarm.gained(peer, &blob, pieces, ctx));
+            }
+            Input::UploadAsked {
+                upload,
+                peer,
+                blob,
+                bytes,
+            } => self.upload_asked(upload, peer, blob, bytes),
+            Input::UploadProgress { upload, bytes } => self.upload_progressed(upload, bytes),
+            Input::UploadEnded { upload, bytes } => self.upload_ended(upload, bytes),
+            Input::Reading {
+                reader,
+                blob,
+                bytes,
+            } => self.swarm(|swarm, ctx| swarm.reading(reader, blob, bytes, ctx)),
+            Input::ReadingEnded { reader } => {
+                self.swarm(|swarm, ctx| swarm.reading_ended(reader, ctx));
+            }
             Input::FreshnessSigned { request, freshness } => {
                 if let Some(Purpose::Sign(repository)) = self.pending.remove(request) {
                     self.freshness_signed(repository, freshness);
@@ -244,6 +270,7 @@ impl Service {
                 .flatten(),
             self.mirrors.poll_timeout(),
             Some(self.freshness.poll_timeout()),
+            self.rates_change_at(),
         ]
         .into_iter()
         .flatten()
@@ -259,6 +286,7 @@ impl Service {
         self.put_due();
         self.run_mirrors();
         self.renew_freshness();
+        self.set_rates();
     }
 
     /// Hands a batch to the registry.

@@ -15,25 +15,30 @@ mod endgame;
 mod peers;
 mod picker;
 mod progress;
+mod rates;
 mod requests;
 mod schedule;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use blob::Blob;
 use download::Download;
 use fastrand::Rng;
 use peers::{Peer, Retry};
+pub use rates::{Limits, Rates, Window};
 use requests::Requests;
 
 use crate::{
     id::{BlobHash, NodeId, RevisionId},
-    layout::Layout,
+    layout::{Layout, PieceRange},
     limits,
     piece_set::PieceSet,
-    service::{Outbox, Output, RequestId, StorageError, TransferError},
+    service::{Outbox, Output, ReaderId, RequestId, StorageError, TransferError},
     time::Instant,
 };
 
@@ -239,6 +244,37 @@ impl Swarm {
             self.schedule(ctx);
         }
     }
+
+    /// An observed peer has more than it told before.
+    pub(crate) fn gained(
+        &mut self,
+        peer: NodeId,
+        blob: &BlobHash,
+        pieces: PieceRange,
+        ctx: &mut Context<'_>,
+    ) {
+        let before = self
+            .blobs
+            .get(blob)
+            .and_then(|state| state.available.get(&peer)?.clone());
+        if let Some(mut have) = before {
+            have.insert_range(pieces);
+            self.available(peer, blob, &have, ctx);
+        }
+    }
+
+    /// Somebody waits for bytes of a blob.
+    pub(crate) fn reading(
+        &mut self,
+        _reader: ReaderId,
+        _blob: BlobHash,
+        _bytes: Range<u64>,
+        _ctx: &mut Context<'_>,
+    ) {
+    }
+
+    /// A reader is done.
+    pub(crate) fn reading_ended(&mut self, _reader: ReaderId, _ctx: &mut Context<'_>) {}
 
     /// An observation ended from the other side.
     pub(crate) fn availability_lost(

@@ -174,6 +174,12 @@ impl Actor {
                 transfer.push(transfer::Command::Cancel { request });
             }
 
+            // The data plane serves without asking first, so far.
+            Output::StartUpload { .. }
+            | Output::RefuseUpload { .. }
+            | Output::SetRates(_)
+            | Output::Pardon { .. } => {}
+
             Output::SignFreshness {
                 request,
                 publisher,

@@ -5,6 +5,7 @@ use crate::{
     op::{MirrorRecord, MirrorScope, Pin},
     refs::RefName,
     sign::Envelope,
+    swarm::Limits,
 };
 
 /// Names one command so that its answer finds its way back.
@@ -82,6 +83,8 @@ pub enum Command {
     },
     /// Collects everything that nothing pins.
     Prune,
+    /// Replaces the byte-rate limits and their weekly schedule. Answered at once.
+    SetLimits(Limits),
     /// Ends a command that has not been answered; what was downloaded stays for a later try.
     Cancel(CommandId),
 }

@@ -86,6 +86,11 @@ impl Service {
                 let victims = self.revisions.collectable(|record| record.pin == Pin::None);
                 self.forget_for(id, &victims);
             }
+            Command::SetLimits(limits) => {
+                self.limits = limits;
+                self.set_rates();
+                self.reply(id, Ok(Outcome::Done));
+            }
             Command::Cancel(other) => {
                 let found = self.cancel_resolve(other) || self.cancel_fetch(other);
                 let result = if found {

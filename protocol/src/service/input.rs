@@ -1,8 +1,11 @@
 //! Everything that can happen to a node.
 
+use std::ops::Range;
+
 use super::{Command, CommandId, output::*};
 use crate::{
     id::{BlobHash, NodeId},
+    layout::PieceRange,
     piece_set::PieceSet,
     sign::Envelope,
     wire,
@@ -115,6 +118,15 @@ pub enum Input {
         /// The pieces that peer has.
         have: PieceSet,
     },
+    /// A peer has more pieces of an observed blob than [`Input::Availability`] told; cheaper than the whole.
+    AvailabilityGained {
+        /// Who.
+        peer: NodeId,
+        /// Of which blob.
+        blob: BlobHash,
+        /// Pieces it has besides what was told before.
+        pieces: PieceRange,
+    },
     /// An observation ended: the peer is gone or refuses.
     AvailabilityLost {
         /// Who.
@@ -122,11 +134,12 @@ pub enum Input {
         /// Of which blob.
         blob: BlobHash,
     },
-    /// Verified bytes of a running [`Output::FetchPieces`] have been written.
+    /// Verified bytes of a running [`Output::FetchPieces`] have been written. The first ones are told at once, later
+    /// ones together.
     PiecesProgress {
         /// Which request.
         request: RequestId,
-        /// Bytes since the last report.
+        /// Bytes since the last report; zero says that the peer began to answer.
         bytes: u64,
     },
     /// A [`Output::FetchPieces`] ended.
@@ -135,6 +148,45 @@ pub enum Input {
         request: RequestId,
         /// Whether all of its pieces are now here.
         result: Result<(), TransferError>,
+    },
+    /// A peer asks for bytes of an offered blob. The request waits until [`Output::StartUpload`].
+    UploadAsked {
+        /// Names the request.
+        upload: UploadId,
+        /// Who asks.
+        peer: NodeId,
+        /// Which blob.
+        blob: BlobHash,
+        /// Which bytes: first and one past the last that are asked for, whatever lies between.
+        bytes: Range<u64>,
+    },
+    /// Payload of a started upload was sent.
+    UploadProgress {
+        /// Which request.
+        upload: UploadId,
+        /// Bytes since the last report; reported each MiB or second.
+        bytes: u64,
+    },
+    /// A request for an upload is over: sent, broken off, refused, or taken back by the peer.
+    UploadEnded {
+        /// Which request.
+        upload: UploadId,
+        /// Bytes since the last report.
+        bytes: u64,
+    },
+    /// Somebody reads a blob that may be incomplete and waits for what follows. Repeated as the reader moves on.
+    Reading {
+        /// Names the reader.
+        reader: ReaderId,
+        /// Which blob.
+        blob: BlobHash,
+        /// From where it reads to where it will: what it waits for comes first.
+        bytes: Range<u64>,
+    },
+    /// A reader is done.
+    ReadingEnded {
+        /// Which reader.
+        reader: ReaderId,
     },
     /// The node key's owner signed what [`Output::SignFreshness`] asked for.
     FreshnessSigned {

@@ -7,6 +7,7 @@ use crate::{
     id::{BlobHash, NodeId, ObjectId, PublisherId, RepositoryId},
     layout::PieceRange,
     op::Op,
+    swarm::Rates,
     wire,
 };
 
@@ -21,6 +22,14 @@ pub struct InboundId(pub u64);
 /// Names one gossip message. Chosen by the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GossipId(pub u64);
+
+/// Names one request of a peer for bytes of a blob. Chosen by the driver, never used twice in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UploadId(pub u64);
+
+/// Names one reader of a blob that is still on its way. Chosen by the driver, never used twice in one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReaderId(pub u64);
 
 /// A 32-byte key in the DHT. See [`crate::discovery`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,7 +136,7 @@ pub enum Output {
         /// Addresses as multiaddr text; may be empty, the DHT may know more.
         addresses: Vec<String>,
     },
-    /// Closes all connections to a peer and refuses new ones for this run.
+    /// Closes all connections to a peer and refuses new ones until [`Output::Pardon`].
     Ban {
         /// Who.
         peer: NodeId,
@@ -233,7 +242,9 @@ pub enum Output {
         /// Which blob.
         blob: BlobHash,
     },
-    /// Fetches pieces of one blob from one peer, then [`super::Input::PiecesFetched`].
+    /// Fetches pieces of one blob from one peer, then [`super::Input::PiecesFetched`]. The peer may let the request
+    /// wait; the first bytes are reported at once ([`super::Input::PiecesProgress`]), so that the machine knows
+    /// which requests move. Chunk groups of these pieces that are here already are not asked for again.
     FetchPieces {
         /// Names the transfer.
         request: RequestId,
@@ -250,6 +261,24 @@ pub enum Output {
     CancelPieces {
         /// Which transfer.
         request: RequestId,
+    },
+    /// Serves a request that [`super::Input::UploadAsked`] told of. Nothing is sent to a peer before this: a choked
+    /// peer is one whose requests wait. [`super::Input::UploadEnded`] follows.
+    StartUpload {
+        /// Which request.
+        upload: UploadId,
+    },
+    /// Refuses a request that waits, or breaks off one that is served. [`super::Input::UploadEnded`] follows.
+    RefuseUpload {
+        /// Which request.
+        upload: UploadId,
+    },
+    /// Replaces the byte rates that the data plane keeps to; before the first one nothing is limited.
+    SetRates(Rates),
+    /// Lets a banned peer come back: its time is over.
+    Pardon {
+        /// Who.
+        peer: NodeId,
     },
     /// Asks the holder of the freshness key for a statement about the tip, then
     /// [`super::Input::FreshnessSigned`].

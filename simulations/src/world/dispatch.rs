@@ -103,6 +103,10 @@ impl World {
                 self.fetch(id, request, &peer, blob, size, pieces);
             }
             Output::CancelPieces { request } => self.cancel_transfer(id, request),
+            Output::StartUpload { .. }
+            | Output::RefuseUpload { .. }
+            | Output::SetRates(_)
+            | Output::Pardon { .. } => {}
             Output::SignFreshness {
                 request,
                 publisher,
