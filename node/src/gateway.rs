@@ -1,10 +1,14 @@
 //! The local HTTP port: what programs on this machine say to the node.
 //!
-//! Today it carries the control API ([`crate::api`]) and a health check. Rules for everything on it ([`guard`]): loopback
-//! only, an exact list of `Host` values (against DNS rebinding), no cross-site `Origin`, bounded bodies; and the control
-//! API wants the token that lies in the data directory.
+//! It carries the control API ([`crate::api`]), a health check, and an endpoint that Hugging Face clients understand
+//! ([`hub`]). Rules for everything on it ([`guard`], [`listener`]): loopback only, an exact list of `Host` values
+//! (against DNS rebinding), nothing that a web page elsewhere caused, bounded heads, bodies and times. The control API
+//! wants the token that lies in the data directory; whoever changes a repository through the hub endpoint wants one too.
 
 mod guard;
+#[expect(dead_code, reason = "writing comes in the next step")]
+mod hub;
+mod listener;
 mod routes;
 mod stream;
 
@@ -58,19 +62,17 @@ impl Gateway {
         token: String,
         cancel: CancellationToken,
     ) {
-        let guard = Arc::new(guard::Guard::new(self.address, token));
+        let tokens = guard::Tokens::new(&token);
+        let guard = Arc::new(guard::Guard::new(self.address, tokens.clone()));
         let app = Router::new()
-            .merge(routes::control(operations))
+            .merge(routes::control(operations.clone()))
             .layer(middleware::from_fn_with_state(guard.clone(), guard::token))
-            .merge(routes::health())
-            .layer(middleware::from_fn_with_state(guard, guard::local))
             .layer(axum::extract::DefaultBodyLimit::max(
                 crate::defaults::CONTROL_BODY_LEN_MAX,
-            ));
-        let served =
-            axum::serve(self.listener, app).with_graceful_shutdown(cancel.cancelled_owned());
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the gateway failed");
-        }
+            ))
+            .merge(routes::health())
+            .merge(hub::router(operations, tokens))
+            .layer(middleware::from_fn_with_state(guard, guard::local));
+        listener::serve(self.listener, app, cancel).await;
     }
 }

@@ -8,6 +8,7 @@ mod collect;
 mod config;
 mod fetch;
 mod forget;
+mod hub;
 mod identities;
 mod inspect;
 mod mirror;
@@ -29,6 +30,7 @@ use weft_protocol::{
 };
 use weft_registry::Registry;
 
+pub(crate) use self::{card::front_matter, hub::HeldTip};
 use crate::{
     api::{ErrorBody, ErrorCode, Progress},
     config::Config,
@@ -60,7 +62,10 @@ pub(crate) struct Operations {
 
 impl Operations {
     /// The manifest of a revision, if it is here.
-    async fn manifest(&self, revision: RevisionId) -> Result<Option<Manifest>, ErrorBody> {
+    pub(crate) async fn manifest(
+        &self,
+        revision: RevisionId,
+    ) -> Result<Option<Manifest>, ErrorBody> {
         let registry = self.registry.clone();
         let preimage = blocking(move || registry.object(revision)).await?;
         preimage
@@ -107,7 +112,7 @@ impl Operations {
     }
 
     /// The petname of a publisher, if it has one.
-    async fn petname_of(&self, publisher: PublisherId) -> Option<String> {
+    pub(crate) async fn petname_of(&self, publisher: PublisherId) -> Option<String> {
         let registry = self.registry.clone();
         let names = blocking(move || registry.petnames()).await.ok()?;
         names

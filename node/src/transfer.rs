@@ -30,6 +30,7 @@ mod fault;
 mod faults;
 mod fetch;
 mod import;
+mod local;
 mod observe;
 mod peers;
 mod place;
@@ -68,6 +69,7 @@ use self::{actor::Actor, collect::Collector, context::Context};
 pub use self::{
     counters::{Counters, PeerBytes},
     import::{ImportError, Imported},
+    local::Local,
     place::{PlaceError, Placed},
     read::ReadError,
 };

@@ -13,6 +13,7 @@ pub mod api;
 pub mod demo;
 pub mod disk;
 pub mod forge;
+pub mod http;
 pub mod model;
 pub mod node;
 pub mod program;

@@ -1,10 +1,18 @@
 //! Who may talk to the local port.
+//!
+//! Every request passes [`local`] before anything looks at it. It is about browsers: a web page can send requests to
+//! this port, but it cannot forge the `Host`, `Origin` and `Sec-Fetch-Site` that its browser adds. So exactly the
+//! addresses of this port are accepted as a host (a name that somebody's DNS points at 127.0.0.1 is not one), and
+//! nothing that another site caused. No answer ever allows another origin to read it.
+//!
+//! Whether a request may *change* something is a second question, answered by [`token`] for the control API and by
+//! the endpoint itself elsewhere.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, uri::Scheme},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -12,21 +20,86 @@ use axum::{
 use super::routes::Failure;
 use crate::api::{ErrorBody, ErrorCode};
 
+#[cfg(test)]
+mod tests;
+
+/// Says how the page came to send the request; set by browsers, not by pages.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Keeps other origins from embedding an answer, which needs no permission to read.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// Separates the hub's token from the secret it is made of.
+const HUB_TOKEN_CONTEXT: &str = "weft 2026 token of the local hub endpoint";
+
 /// What a request must show.
 #[derive(Debug)]
 pub(super) struct Guard {
     hosts: Vec<String>,
-    token: String,
+    tokens: Tokens,
+}
+
+/// The two secrets that programs on this machine may show.
+#[derive(Debug, Clone)]
+pub(super) struct Tokens {
+    control: blake3::Hash,
+    hub: blake3::Hash,
+}
+
+impl Tokens {
+    pub(super) fn new(control: &str) -> Self {
+        Self {
+            control: blake3::hash(control.as_bytes()),
+            hub: blake3::hash(hub_token(control).as_bytes()),
+        }
+    }
+
+    /// Whether a request may use the control API.
+    fn controls(&self, headers: &HeaderMap) -> bool {
+        shown(headers).is_some_and(|shown| shown == self.control)
+    }
+
+    /// Whether a request may change repositories through the hub endpoint.
+    pub(super) fn writes(&self, headers: &HeaderMap) -> bool {
+        shown(headers).is_some_and(|shown| shown == self.hub || shown == self.control)
+    }
+}
+
+/// What hub clients show to write (`HF_TOKEN`): made of the control token and weaker than it, because those clients
+/// keep it in files of their own.
+pub(crate) fn hub_token(control: &str) -> String {
+    let derived = blake3::derive_key(HUB_TOKEN_CONTEXT, control.trim().as_bytes());
+    let text = weft_protocol::id::BlobHash::new(derived).to_string();
+    // Some clients only take what looks like a hub's token: `hf_` and at least 34 letters and digits.
+    format!("hf_{}", text.get(..40).unwrap_or(&text))
+}
+
+/// The hash of the shown token. Hashes are compared, so that time tells nothing about a token.
+fn shown(headers: &HeaderMap) -> Option<blake3::Hash> {
+    let shown = one(headers, &header::AUTHORIZATION)?.strip_prefix("Bearer ")?;
+    Some(blake3::hash(shown.as_bytes()))
+}
+
+/// The value of a header that is there exactly once.
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
 }
 
 impl Guard {
-    pub(super) fn new(address: SocketAddr, token: String) -> Self {
+    pub(super) fn new(address: SocketAddr, tokens: Tokens) -> Self {
         let port = address.port();
-        let hosts = ["127.0.0.1", "localhost", "[::1]"]
+        let mut hosts: Vec<_> = ["127.0.0.1", "localhost", "[::1]"]
             .iter()
             .map(|host| format!("{host}:{port}"))
             .collect();
-        Self { hosts, token }
+        let bound = address.to_string();
+        if !hosts.contains(&bound) {
+            // Another loopback address that the user chose.
+            hosts.push(bound);
+        }
+        Self { hosts, tokens }
     }
 
     /// Whether a `Host` value, or the host part of an `Origin`, is this port.
@@ -34,21 +107,27 @@ impl Guard {
         self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
     }
 
-    fn check_local(&self, headers: &HeaderMap) -> Result<(), ErrorBody> {
-        let one = |name: header::HeaderName| {
-            let mut values = headers.get_all(name).iter();
-            match (values.next(), values.next()) {
-                (Some(value), None) => value.to_str().ok(),
-                _ => None,
-            }
-        };
-        if !one(header::HOST).is_some_and(|host| self.is_own(host)) {
+    fn check_local(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorBody> {
+        if !one(headers, &header::HOST).is_some_and(|host| self.is_own(host)) {
             return Err(refused("the Host header is not this node's local address"));
         }
+        // A request line with a whole URL in it, as proxies get them.
+        let own_authority = uri.authority().is_none_or(|a| self.is_own(a.as_str()));
+        let own_scheme = uri.scheme().is_none_or(|scheme| *scheme == Scheme::HTTP);
+        if !own_authority || !own_scheme {
+            return Err(refused("this is no proxy"));
+        }
         if headers.contains_key(header::ORIGIN) {
-            let own = one(header::ORIGIN)
+            let own = one(headers, &header::ORIGIN)
                 .and_then(|origin| origin.strip_prefix("http://"))
                 .is_some_and(|host| self.is_own(host));
+            if !own {
+                return Err(refused("requests from web pages elsewhere are refused"));
+            }
+        }
+        if headers.contains_key(SEC_FETCH_SITE) {
+            // `same-site` is another port or another name of this machine: somebody else's page all the same.
+            let own = matches!(one(headers, &SEC_FETCH_SITE), Some("none" | "same-origin"));
             if !own {
                 return Err(refused("requests from web pages elsewhere are refused"));
             }
@@ -57,19 +136,11 @@ impl Guard {
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), ErrorBody> {
-        let shown = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "));
-        // Hashes of the two are compared, so that time tells nothing about the token.
-        if shown.is_some_and(|shown| {
-            blake3::hash(shown.as_bytes()) == blake3::hash(self.token.as_bytes())
-        }) {
-            Ok(())
-        } else {
-            Err(refused("the control token is missing or wrong")
-                .with_hint("it lies in the data directory as `control.token`"))
+        if self.tokens.controls(headers) {
+            return Ok(());
         }
+        Err(refused("the control token is missing or wrong")
+            .with_hint("it lies in the data directory as `control.token`"))
     }
 }
 
@@ -79,10 +150,22 @@ pub(super) async fn local(
     request: Request,
     next: Next,
 ) -> Response {
-    match guard.check_local(request.headers()) {
+    let mut response = match guard.check_local(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => Failure(error).into_response(),
-    }
+    };
+    let headers = response.headers_mut();
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    // A page that somebody published is shown, if at all, as a page without scripts and without an origin.
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"),
+    );
+    response
 }
 
 /// Lets only holders of the control token through.
@@ -99,74 +182,4 @@ pub(super) async fn token(
 
 fn refused(message: &str) -> ErrorBody {
     ErrorBody::new(ErrorCode::Refused, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    fn guard() -> Guard {
-        Guard::new("127.0.0.1:4780".parse().unwrap(), "secret".to_owned())
-    }
-
-    fn check(headers: &[(header::HeaderName, &'static str)], allowed: bool) {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(name, HeaderValue::from_static(value));
-        }
-        assert_eq!(guard().check_local(&map).is_ok(), allowed, "{headers:?}");
-    }
-
-    #[test]
-    fn only_own_hosts_pass() {
-        check(&[(header::HOST, "127.0.0.1:4780")], true);
-        check(&[(header::HOST, "LOCALHOST:4780")], true);
-        check(&[(header::HOST, "[::1]:4780")], true);
-        check(&[(header::HOST, "localhost")], false);
-        check(&[(header::HOST, "127.0.0.1:4781")], false);
-        check(&[(header::HOST, "evil.example:4780")], false);
-        check(&[], false);
-        check(
-            &[
-                (header::HOST, "127.0.0.1:4780"),
-                (header::HOST, "evil.example"),
-            ],
-            false,
-        );
-    }
-
-    #[test]
-    fn only_own_origins_pass() {
-        let host = (header::HOST, "127.0.0.1:4780");
-        check(
-            &[host.clone(), (header::ORIGIN, "http://localhost:4780")],
-            true,
-        );
-        check(
-            &[host.clone(), (header::ORIGIN, "https://localhost:4780")],
-            false,
-        );
-        check(
-            &[host.clone(), (header::ORIGIN, "http://evil.example")],
-            false,
-        );
-        check(&[host, (header::ORIGIN, "null")], false);
-    }
-
-    #[test]
-    fn only_the_token_passes() {
-        let check = |value: Option<&'static str>| {
-            let mut map = HeaderMap::new();
-            if let Some(value) = value {
-                map.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
-            }
-            guard().check_token(&map).is_ok()
-        };
-        assert!(check(Some("Bearer secret")));
-        assert!(!check(Some("Bearer secrets")));
-        assert!(!check(Some("secret")));
-        assert!(!check(None));
-    }
 }

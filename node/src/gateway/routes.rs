@@ -149,12 +149,6 @@ pub(super) fn control(operations: Arc<Operations>) -> Router {
                 }))
             }),
         )
-        .fallback(async || {
-            Failure(ErrorBody::new(
-                ErrorCode::NotFound,
-                "there is nothing under this path",
-            ))
-        })
         .with_state(operations)
 }
 

@@ -52,7 +52,7 @@ pub(super) fn parse(readme: &str) -> Card {
 }
 
 /// The text between the two `---` lines at the start.
-fn front_matter(readme: &str) -> Option<&str> {
+pub(crate) fn front_matter(readme: &str) -> Option<&str> {
     let rest = readme
         .strip_prefix('\u{feff}')
         .unwrap_or(readme)

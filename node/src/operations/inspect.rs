@@ -203,7 +203,7 @@ impl Operations {
     }
 
     /// The references object, if it is here.
-    pub(super) async fn refs(&self, id: ObjectId) -> Result<Option<Refs>, ErrorBody> {
+    pub(crate) async fn refs(&self, id: ObjectId) -> Result<Option<Refs>, ErrorBody> {
         let registry = self.registry.clone();
         let preimage = blocking(move || registry.object(id)).await?;
         Ok(preimage.and_then(|preimage| codec::decode_preimage(id, &preimage).ok()))

@@ -49,7 +49,7 @@ impl Operations {
     }
 
     /// Resolves a publisher's id, petname or unique id prefix.
-    pub(super) async fn publisher(&self, text: &str) -> Result<PublisherId, ErrorBody> {
+    pub(crate) async fn publisher(&self, text: &str) -> Result<PublisherId, ErrorBody> {
         if let Ok(publisher) = text.parse() {
             return Ok(publisher);
         }
@@ -91,7 +91,7 @@ impl Operations {
         }
     }
 
-    async fn petname(&self, name: &str) -> Result<Option<PetnameTarget>, ErrorBody> {
+    pub(crate) async fn petname(&self, name: &str) -> Result<Option<PetnameTarget>, ErrorBody> {
         let (registry, name) = (self.registry.clone(), name.to_owned());
         blocking(move || registry.petname(&name)).await
     }

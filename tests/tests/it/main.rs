@@ -13,6 +13,8 @@ mod tidy;
 mod crash;
 mod disk;
 mod forgery;
+mod gateway;
+mod hub;
 mod identity;
 mod liars;
 mod mirror;

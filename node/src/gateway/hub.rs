@@ -1,0 +1,274 @@
+//! The endpoint that Hugging Face clients understand: `HF_ENDPOINT=http://127.0.0.1:4780` and nothing else changes.
+//!
+//! Reading needs no token, and a foreign one that a client sends along is neither looked at nor kept. A request goes
+//! `route` (what is meant) → `repos` (does it exist) → one of `file`, `info`, `tree`, `small`. Bytes come out of
+//! `body`; what is not here is fetched for as long as somebody reads it (`demand`).
+
+mod body;
+mod cache;
+mod commit;
+mod demand;
+mod file;
+mod info;
+mod query;
+mod range;
+mod records;
+mod reply;
+mod repos;
+mod route;
+mod small;
+mod tree;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, Method, header},
+    response::Response,
+};
+use weft_protocol::id::{PublisherId, RepositoryId};
+
+use self::{
+    query::Query,
+    reply::{Answer, Fault},
+    route::{Route, file_path},
+    tree::Page,
+};
+use super::guard::Tokens;
+use crate::{api::route::PREFIX, operations::Operations};
+
+/// How branches other than `main` are told apart from tags among a repository's references.
+const BRANCHES: &str = "heads/";
+/// The largest body of a question, a list of paths.
+const QUESTION_LEN_MAX: usize = 4 * 1024 * 1024;
+
+/// What all requests share.
+#[derive(Debug)]
+struct Hub {
+    operations: Arc<Operations>,
+    tokens: Tokens,
+    records: records::Records,
+    cache: cache::Cache,
+    demand: Arc<demand::Demand>,
+}
+
+/// One request, apart from its body.
+#[derive(Debug)]
+struct Call<'a> {
+    method: &'a Method,
+    path: &'a str,
+    query: &'a Query,
+    headers: &'a HeaderMap,
+    /// Whether the request may change something.
+    writes: bool,
+}
+
+impl Call<'_> {
+    fn page(&self) -> Page<'_> {
+        Page {
+            path: self.path,
+            query: self.query,
+            headers: self.headers,
+        }
+    }
+}
+
+/// Answers everything on the port that is not this node's own API.
+pub(super) fn router(operations: Arc<Operations>, tokens: Tokens) -> Router {
+    let hub = Hub {
+        records: records::Records::new(operations.registry.clone()),
+        cache: cache::Cache::default(),
+        demand: Arc::default(),
+        operations,
+        tokens,
+    };
+    Router::new().fallback(handle).with_state(Arc::new(hub))
+}
+
+async fn handle(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let query = Query::parse(parts.uri.query());
+    let call = Call {
+        method: &parts.method,
+        path,
+        query: &query,
+        headers: &parts.headers,
+        writes: hub.tokens.writes(&parts.headers),
+    };
+    let answer = hub.answer(&call, body).await;
+    let mut response = answer.unwrap_or_else(|fault| {
+        tracing::debug!(method = %call.method, path, ?fault, "refused");
+        fault.into_response_for(&parts.headers)
+    });
+    if parts.method == Method::HEAD {
+        // The headers of the answer to GET, without its body.
+        let (head, body) = response.into_parts();
+        let len = http_body_len(&body);
+        response = Response::from_parts(head, Body::empty());
+        if let (Some(len), false) = (len, response.headers().contains_key(header::CONTENT_LENGTH)) {
+            response
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, len.into());
+        }
+    }
+    response
+}
+
+fn http_body_len(body: &Body) -> Option<u64> {
+    hyper::body::Body::size_hint(body).exact()
+}
+
+impl Hub {
+    async fn answer(&self, call: &Call<'_>, body: Body) -> Answer {
+        let reads = matches!(*call.method, Method::GET | Method::HEAD);
+        match route::parse(call.path) {
+            Route::File {
+                repo,
+                revision,
+                path,
+                raw,
+            } => {
+                if !reads {
+                    return Err(Fault::Method);
+                }
+                let asked = file::Asked {
+                    repo: &repo,
+                    revision: &revision,
+                    path: &path,
+                    raw,
+                    method: call.method,
+                    headers: call.headers,
+                };
+                file::answer(self, asked).await
+            }
+            Route::List(kind) if reads => info::list(self, kind, call.page()).await,
+            Route::List(_) | Route::Lfs { .. } => Err(Fault::Method),
+            Route::Repo { repo, verb, rest } if reads || verb == "paths-info" => {
+                self.read(call, &repo, &verb, &rest, body).await
+            }
+            Route::Repo { .. } => Err(Fault::Method),
+            Route::Other(_) if call.path.starts_with(PREFIX) => Err(Fault::NoRoute),
+            Route::Other(segments) => small::other(self, call, &segments).await,
+        }
+    }
+
+    async fn read(
+        &self,
+        call: &Call<'_>,
+        name: &route::RepoName,
+        verb: &str,
+        rest: &[String],
+        body: Body,
+    ) -> Answer {
+        let repo = self.repo(name).await?;
+        let revision = rest.first().map(|revision| route::decode(revision));
+        match (verb, revision) {
+            ("", _) => info::answer(self, &repo, &repo.main, call.query).await,
+            ("revision", Some(revision)) => {
+                let commit = self.commit(&repo, &whole_revision(rest, revision)).await?;
+                info::answer(self, &repo, &commit, call.query).await
+            }
+            ("tree", Some(revision)) => {
+                let commit = self.commit(&repo, &revision).await?;
+                let folder = file_path(rest.get(1..).unwrap_or_default());
+                tree::tree(self, &commit, &folder.decoded, call.page()).await
+            }
+            ("commits", Some(revision)) => {
+                let commit = self.commit(&repo, &whole_revision(rest, revision)).await?;
+                tree::commits(self, &repo, commit, call.page()).await
+            }
+            ("paths-info", Some(revision)) if *call.method == Method::POST => {
+                let commit = self.commit(&repo, &whole_revision(rest, revision)).await?;
+                let body = read_body(body, QUESTION_LEN_MAX).await?;
+                let (paths, expand) = asked_paths(&body)?;
+                tree::paths(self, &commit, &paths, expand).await
+            }
+            ("paths-info", _) => Err(Fault::Method),
+            ("refs", None) => Ok(tree::refs(&repo, call.query)),
+            _ => small::about(&repo, verb, rest, call),
+        }
+    }
+
+    /// What a repository's publisher is called in ids that this node makes up.
+    async fn namespace(&self, repository: &RepositoryId) -> String {
+        self.namespace_of(repository.publisher).await
+    }
+
+    async fn namespace_of(&self, publisher: PublisherId) -> String {
+        let petname = self.operations.petname_of(publisher).await;
+        petname.unwrap_or_else(|| publisher.to_string())
+    }
+}
+
+/// A revision at the end of a path may have come with its slashes as they are.
+fn whole_revision(rest: &[String], first: String) -> String {
+    if rest.len() > 1 {
+        file_path(rest).decoded
+    } else {
+        first
+    }
+}
+
+/// `http://HOST`, as the client knows this node.
+fn origin(headers: &HeaderMap) -> String {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    format!("http://{}", host.unwrap_or("127.0.0.1"))
+}
+
+/// Reads a small body.
+async fn read_body(body: Body, len_max: usize) -> Result<Bytes, Fault> {
+    let read = axum::body::to_bytes(body, len_max);
+    match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a request's body cannot be read");
+            Err(Fault::TooLarge(format!(
+                "the body is cut short or larger than {len_max} bytes"
+            )))
+        }
+        Err(_) => Err(Fault::TooSlow),
+    }
+}
+
+/// How long a small body may take.
+const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The body of `paths-info`: JSON, or a form.
+fn asked_paths(body: &[u8]) -> Result<(Vec<String>, bool), Fault> {
+    #[derive(serde::Deserialize)]
+    struct Asked {
+        paths: Vec<String>,
+        #[serde(default)]
+        expand: bool,
+    }
+    if body.first() == Some(&b'{') {
+        let asked: Asked = serde_json::from_slice(body)
+            .map_err(|error| Fault::Invalid(format!("the list of paths: {error}")))?;
+        return Ok((asked.paths, asked.expand));
+    }
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Fault::Invalid("the list of paths is not text".to_owned()))?;
+    let form = Query::parse(Some(text));
+    let paths = form.all("paths").map(str::to_owned).collect();
+    Ok((paths, form.is_on("expand")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_come_as_json_or_as_a_form() {
+        let expected = (vec!["a b".to_owned(), "c".to_owned()], true);
+        let json = asked_paths(br#"{"paths":["a b","c"],"expand":true}"#);
+        assert_eq!(json, Ok(expected.clone()));
+        let form = asked_paths(b"paths=a+b&paths=c&expand=True");
+        assert_eq!(form, Ok(expected));
+        assert!(asked_paths(b"{").is_err());
+    }
+}
