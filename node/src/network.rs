@@ -16,7 +16,7 @@
 //!
 //! Reading order: [`behaviour`] (which protocols), [`actor`] (the loop), then one concern each:
 //! [`identity`], [`gate`], [`addresses`], [`bootstrap`], [`kademlia`], [`records`], [`announcer`], [`queries`],
-//! [`gossip`], [`codec`].
+//! [`routing`], [`gossip`], [`codec`].
 
 mod actor;
 mod addresses;
@@ -30,6 +30,7 @@ pub mod identity;
 mod kademlia;
 mod queries;
 mod records;
+mod routing;
 #[cfg(test)]
 mod tests;
 

@@ -23,6 +23,7 @@
 pub mod accept;
 pub mod codec;
 pub mod discovery;
+pub mod diversity;
 pub mod freshness;
 pub mod head;
 pub mod id;
@@ -33,6 +34,8 @@ pub mod log;
 pub mod manifest;
 pub mod op;
 pub mod path;
+pub mod peer_book;
+pub mod peer_exchange;
 pub mod piece_set;
 pub mod reference;
 pub mod refs;

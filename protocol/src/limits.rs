@@ -135,6 +135,29 @@ pub const INTERESTS_MAX: usize = 1_024;
 pub const PEER_BOOK_MAX: usize = 200;
 /// Peers dialled out of the book at start.
 pub const PEERS_DIALLED_AT_START_MAX: usize = 32;
+/// Of those, peers of one network: the dials of a start lead to sixteen owners at least.
+pub const PEERS_DIALLED_PER_GROUP_MAX: usize = 2;
+/// Peers in the book that this node never reached by a dial of its own: they only say where they are.
+pub const PEER_BOOK_HEARD_MAX: usize = 50;
+/// Peers of one network in the book.
+pub const PEER_BOOK_PER_GROUP_MAX: usize = 4;
+/// Anchors: long-standing outbound peers that are dialled first after a restart. With four of four networks,
+/// somebody who floods this node with connections would have to own the peers it chose itself.
+pub const ANCHORS_MAX: usize = 4;
+/// Peers of one network in one bucket of the routing table.
+pub const ROUTING_PER_GROUP_AND_BUCKET_MAX: usize = 2;
+/// Peers of one network in the whole routing table.
+pub const ROUTING_PER_GROUP_MAX: usize = 3;
+/// Providers of one network kept for one key: a tenth of all that are kept for it.
+pub const PROVIDERS_PER_GROUP_MAX: usize = 10;
+/// Peers of one network in one peer exchange, in either direction.
+pub const EXCHANGED_PER_GROUP_MAX: usize = 3;
+/// Addresses of one peer taken over from another peer's word.
+pub const EXCHANGED_ADDRESSES_PER_PEER_MAX: usize = 4;
+/// Peer exchanges a peer may ask for at once: two for each of its running downloads.
+pub const EXCHANGES_BURST: u32 = 32;
+/// After that, one every so often: searches repeat every few seconds at most.
+pub const EXCHANGE_INTERVAL: Duration = Duration::from_secs(2);
 /// Questions of one peer that wait for our disk.
 pub const INBOUND_PER_PEER_MAX: u32 = 16;
 /// Heads looked at to find the one that named a revision.

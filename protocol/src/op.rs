@@ -165,6 +165,14 @@ pub struct PeerRecord {
     pub addresses: Vec<String>,
     /// When it was last connected.
     pub seen: Timestamp,
+    /// When it came into the book.
+    pub since: Timestamp,
+    /// On how many separate occasions this node reached it by a dial of its own.
+    pub reached: u32,
+    /// How many dials in a row failed since.
+    pub failures: u32,
+    /// Whether it is dialled first after a restart.
+    pub anchor: bool,
 }
 
 /// One repository as the registry knows it.

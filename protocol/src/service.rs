@@ -154,6 +154,8 @@ impl Service {
             Input::Command(id, command) => self.command(id, command),
             Input::PeerConnected { peer, address } => self.peer_connected(peer, address),
             Input::PeerAddresses { peer, addresses } => self.peer_addresses(peer, addresses),
+            Input::PeerReached { peer, address } => self.peer_reached(peer, address),
+            Input::PeerUnreachable { peer } => self.peer_unreachable(&peer),
             Input::PeerDisconnected { peer } => self.peer_disconnected(&peer),
             Input::Request {
                 peer,

@@ -3,6 +3,8 @@
 //! A migration is a list of steps, each from one version to the next, each one atomic batch that also
 //! writes the new version: a crash in between repeats the step or goes on after it.
 
+mod peers;
+
 use crate::{
     error::Error,
     record::{self, corrupt},
@@ -19,8 +21,7 @@ pub type Step<T> = fn(&T) -> Result<Vec<Write>, Error>;
 /// [`Error::Newer`], with nothing written; [`Error::Corrupt`] if the version is unreadable; failures of the
 /// storage.
 pub fn prepare(tables: &impl Tables) -> Result<(), Error> {
-    // Version 1 is the first: there is nothing to come from.
-    lift(tables, VERSION, &[])
+    lift(tables, VERSION, &[peers::gain_standing])
 }
 
 /// The schema version of the tables; `None` if they are new.

@@ -200,19 +200,25 @@ impl Record for MirrorRecord {
 
 impl Record for PeerRecord {
     fn write(&self, e: &mut Sink<'_>) -> Written {
-        e.array(3)?.encode(self.peer)?;
+        e.array(7)?.encode(self.peer)?;
         e.array(self.addresses.len() as u64)?;
         for address in &self.addresses {
             e.str(address)?;
         }
-        e.u64(self.seen.0)?.ok()
+        e.u64(self.seen.0)?.u64(self.since.0)?;
+        e.u32(self.reached)?.u32(self.failures)?;
+        e.bool(self.anchor)?.ok()
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError> {
-        array(d, 3)?;
+        array(d, 7)?;
         Ok(Self {
             peer: d.decode()?,
             addresses: list(d, |d| d.str().map(str::to_owned))?,
             seen: Timestamp(d.u64()?),
+            since: Timestamp(d.u64()?),
+            reached: d.u32()?,
+            failures: d.u32()?,
+            anchor: d.bool()?,
         })
     }
 }
@@ -257,14 +263,14 @@ impl Record for DhtProvider {
     }
 }
 
-fn array(d: &mut Decoder<'_>, length: u64) -> Result<(), ReadError> {
+pub(crate) fn array(d: &mut Decoder<'_>, length: u64) -> Result<(), ReadError> {
     match d.array()? {
         Some(found) if found == length => Ok(()),
         _ => Err(ReadError::message("wrong number of fields")),
     }
 }
 
-fn list<T>(
+pub(crate) fn list<T>(
     d: &mut Decoder<'_>,
     mut item: impl FnMut(&mut Decoder<'_>) -> Result<T, ReadError>,
 ) -> Result<Vec<T>, ReadError> {
@@ -340,6 +346,10 @@ mod tests {
             peer: NodeId::new([9; 32]),
             addresses: vec!["/ip4/127.0.0.1/tcp/1".to_owned(), String::new()],
             seen: Timestamp(0),
+            since: Timestamp(u64::MAX),
+            reached: u32::MAX,
+            failures: 1,
+            anchor: true,
         });
         check(&DhtRecord {
             key: vec![0],

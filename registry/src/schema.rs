@@ -5,7 +5,7 @@
 //! [`crate::migrate`].
 
 /// The schema version this program reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The key in [`Family::Meta`] that holds the schema version as four big-endian bytes.
 pub const VERSION_KEY: &[u8] = b"schema";
@@ -35,7 +35,7 @@ pub enum Family {
     Revisions,
     /// Scope → mirror order.
     Mirrors,
-    /// Node → addresses of a peer.
+    /// Node → addresses and standing of a peer.
     Peers,
     /// DHT key → record.
     DhtRecords,

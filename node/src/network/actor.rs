@@ -41,6 +41,7 @@ use super::{
     identity,
     queries::Queries,
     records,
+    routing::Routing,
 };
 
 /// Inputs that wait for the service before the swarm is left alone. Most are small; a response can be an
@@ -94,6 +95,7 @@ pub(super) struct Actor {
     peers: peers::Peers,
     book: Book,
     bootstrap: Bootstrap,
+    routing: Routing,
     queries: Queries,
     announcer: Announcer,
     mailbox: Mailbox,
@@ -145,6 +147,7 @@ impl Actor {
             peers: peers::Peers::default(),
             book: Book::default(),
             bootstrap: Bootstrap::new(&local, &config.bootstrap, Instant::now()),
+            routing: Routing::new(local),
             queries: Queries::default(),
             announcer: Announcer::default(),
             mailbox: Mailbox::default(),

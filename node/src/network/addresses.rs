@@ -6,7 +6,10 @@
 use std::{collections::VecDeque, net::IpAddr};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
-use weft_protocol::limits::ADDRESSES_PER_PEER_MAX;
+use weft_protocol::{
+    diversity::{self, Reach},
+    limits::ADDRESSES_PER_PEER_MAX,
+};
 
 /// Peers the book remembers: some queries' worth of providers, well under a megabyte.
 const PEERS_MAX: usize = 1_024;
@@ -54,18 +57,20 @@ fn is_dialable(address: &Multiaddr, peer: &PeerId) -> bool {
 
 /// What of `claimed` is worth dialling for `peer`, whose connection to us comes from `remote`.
 ///
-/// A peer elsewhere cannot be reached on our own loopback interface, whatever it says, and a name
-/// would make us ask a resolver on its behalf.
+/// A peer elsewhere cannot be reached on our own loopback interface or LAN, whatever it says, and a name
+/// would make us ask a resolver on its behalf. A peer found on the LAN, without a connection yet, has no
+/// `remote`.
 pub(crate) fn plausible(
     peer: &PeerId,
     remote: Option<&Multiaddr>,
     claimed: impl IntoIterator<Item = Multiaddr>,
 ) -> Vec<Multiaddr> {
-    let local = remote.is_some_and(is_loopback);
+    // A name was written by our user, who may have meant a machine on the LAN.
+    let met = remote.and_then(ip).map_or(Reach::Site, diversity::reach);
     let mut addresses: Vec<Multiaddr> = Vec::new();
     for address in claimed.into_iter().take(4 * ADDRESSES_PER_PEER_MAX) {
-        let reachable = local || !is_loopback(&address);
-        if !reachable || ip(&address).is_none() || !is_dialable(&address, peer) {
+        let reachable = ip(&address).is_some_and(|ip| met.may_name(diversity::reach(ip)));
+        if !reachable || !is_dialable(&address, peer) {
             continue;
         }
         let address = without_peer(address);
@@ -90,7 +95,8 @@ pub(crate) fn parse(peer: &PeerId, texts: &[String]) -> Vec<Multiaddr> {
     addresses
 }
 
-fn without_peer(mut address: Multiaddr) -> Multiaddr {
+/// The address without the peer id at its end.
+pub(crate) fn without_peer(mut address: Multiaddr) -> Multiaddr {
     if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
         address.pop();
     }
@@ -154,11 +160,20 @@ mod tests {
     fn loopback_addresses_count_only_between_neighbours_on_one_machine() {
         check("/ip4/127.0.0.1/tcp/9", "/ip4/127.0.0.1/tcp/4777", true);
         check("/ip4/198.51.100.7/tcp/9", "/ip4/127.0.0.1/tcp/4777", false);
+        check("/ip4/192.168.1.7/tcp/9", "/ip4/127.0.0.1/tcp/4777", false);
         check(
             "/ip4/198.51.100.7/tcp/9",
             "/ip4/198.51.100.7/tcp/4777",
             true,
         );
+    }
+
+    #[test]
+    fn addresses_of_a_lan_count_only_among_those_who_are_on_it() {
+        let claimed = "/ip4/192.168.1.8/tcp/4777";
+        check("/ip4/127.0.0.1/tcp/9", claimed, true);
+        check("/ip4/192.168.1.7/tcp/9", claimed, true);
+        check("/ip4/198.51.100.7/tcp/9", claimed, false);
     }
 
     #[test]

@@ -160,6 +160,8 @@ fn kad_config(name: StreamProtocol) -> kad::Config {
     let mut config = kad::Config::new(name);
     config
         .disjoint_query_paths(true)
+        // Who may enter the routing table is for `routing` to say.
+        .set_kbucket_inserts(kad::BucketInserts::Manual)
         .set_query_timeout(QUERY_TIMEOUT)
         .set_max_packet_size(KAD_PACKET_LEN_MAX)
         .set_record_ttl(Some(DHT_TTL))

@@ -37,6 +37,8 @@ pub(crate) struct Behaviour {
     /// Refused puts by connection, for connections that had one.
     refusals: HashMap<ConnectionId, u32>,
     closing: VecDeque<(PeerId, ConnectionId)>,
+    /// The remote IP address of each connection, for the store to know who speaks.
+    remotes: HashMap<ConnectionId, Multiaddr>,
 }
 
 impl Behaviour {
@@ -46,6 +48,7 @@ impl Behaviour {
             inner,
             refusals: HashMap::new(),
             closing: VecDeque::new(),
+            remotes: HashMap::new(),
         }
     }
 
@@ -108,8 +111,17 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        if let FromSwarm::ConnectionClosed(closed) = &event {
-            self.refusals.remove(&closed.connection_id);
+        match &event {
+            FromSwarm::ConnectionEstablished(established) => {
+                let remote = established.endpoint.get_remote_address();
+                let host = remote.iter().take(1).collect();
+                self.remotes.insert(established.connection_id, host);
+            }
+            FromSwarm::ConnectionClosed(closed) => {
+                self.refusals.remove(&closed.connection_id);
+                self.remotes.remove(&closed.connection_id);
+            }
+            _ => {}
         }
         self.inner.on_swarm_event(event);
     }
@@ -121,9 +133,13 @@ impl NetworkBehaviour for Behaviour {
         event: THandlerOutEvent<Self>,
     ) {
         // What our own puts left there is nobody's fault.
-        self.inner.store_mut().take_refusal();
+        let sender = self.remotes.get(&connection).cloned();
+        let store = self.inner.store_mut();
+        store.take_refusal();
+        store.hear(sender);
         self.inner
             .on_connection_handler_event(peer, connection, event);
+        self.inner.store_mut().hear(None);
         if let Some(fault) = self.inner.store_mut().take_refusal() {
             self.on_refusal(peer, connection, fault);
         }

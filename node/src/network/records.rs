@@ -24,7 +24,7 @@ use std::{
 };
 
 use libp2p::{
-    PeerId,
+    Multiaddr, PeerId,
     kad::{
         KBucketKey, ProviderRecord, Record, RecordKey,
         store::{Error, RecordStore, Result},
@@ -81,6 +81,8 @@ pub(crate) struct Store {
     /// A channel, because a refused put is no event of Kademlia's: the actor must be woken.
     conflicts: mpsc::Sender<EquivocationProof>,
     refusal: Option<Fault>,
+    /// Where the message comes from that is being handled, without port.
+    sender: Option<Multiaddr>,
 }
 
 impl Store {
@@ -102,6 +104,7 @@ impl Store {
             providers: Providers::open(local, registry.clone(), now)?,
             conflicts,
             refusal: None,
+            sender: None,
             registry,
         };
         for record in store.registry.dht_records()? {
@@ -129,6 +132,11 @@ impl Store {
         };
         self.records.insert(key, held);
         Some(())
+    }
+
+    /// From now on a peer at `sender` speaks, or nobody.
+    pub(crate) fn hear(&mut self, sender: Option<Multiaddr>) {
+        self.sender = sender;
     }
 
     /// Whose fault the refusal of the last put was, if it was refused.
@@ -316,7 +324,8 @@ impl RecordStore for Store {
     }
 
     fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
-        self.providers.add(&record, unix_now())
+        let sender = self.sender.as_ref();
+        self.providers.add(&record, sender, unix_now())
     }
 
     fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {

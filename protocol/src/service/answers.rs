@@ -55,7 +55,7 @@ impl Service {
                 self.proof_received(resolve, request, peer, *proof);
             }
             (Ask::Peers { revision }, Ok(wire::Response::Peers { peers })) => {
-                self.peers_exchanged(revision, peers);
+                self.peers_exchanged(peer, revision, peers);
             }
             // No answer, a refusal, or an answer to another question.
             (

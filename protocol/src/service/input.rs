@@ -32,6 +32,19 @@ pub enum Input {
         /// Multiaddr texts; only the first [`crate::limits::ADDRESSES_PER_PEER_MAX`] count.
         addresses: Vec<String>,
     },
+    /// A connection to a connected peer is one that this node dialled: it can be dialled there again. Told once
+    /// for each such connection, after [`Input::PeerConnected`].
+    PeerReached {
+        /// Who.
+        peer: NodeId,
+        /// The address that was dialled, as multiaddr text.
+        address: String,
+    },
+    /// A dial to a peer led nowhere. Peers that nobody asked for may be among them.
+    PeerUnreachable {
+        /// Who.
+        peer: NodeId,
+    },
     /// The last control-plane connection to a peer is gone.
     PeerDisconnected {
         /// Who.

@@ -12,7 +12,9 @@ use super::{
 use crate::{
     id::{NodeId, RevisionId},
     limits,
-    op::{Op, PeerRecord, Snapshot},
+    op::{Op, Snapshot},
+    peer_book::Book,
+    peer_exchange::{self, Allowance},
     time::Instant,
     wire,
 };
@@ -22,13 +24,16 @@ use crate::{
 struct Connected {
     address: String,
     agent: String,
+    /// Where it says that it can be dialled.
+    addresses: Vec<String>,
+    exchanges: Allowance,
 }
 
 /// Everybody.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     connected: BTreeMap<NodeId, Connected>,
-    book: BTreeMap<NodeId, PeerRecord>,
+    book: Book,
     /// Who asked for peers of a revision, and when: they have or fetch it.
     interested: BTreeMap<RevisionId, BTreeMap<NodeId, Instant>>,
 }
@@ -39,12 +44,8 @@ const INTEREST_KEEP: Duration = Duration::from_secs(3_600);
 impl Peers {
     /// Takes in the peer book.
     pub(crate) fn new(snapshot: &Snapshot) -> Self {
-        let book = snapshot
-            .peers
-            .iter()
-            .map(|record| (record.peer, record.clone()));
         Self {
-            book: book.collect(),
+            book: Book::new(&snapshot.peers),
             ..Self::default()
         }
     }
@@ -61,9 +62,23 @@ impl Peers {
         self.connected.contains_key(peer)
     }
 
-    /// Addresses out of the book.
+    /// Where a peer says or said that it can be dialled.
     pub(crate) fn addresses(&self, peer: &NodeId) -> &[String] {
-        self.book.get(peer).map_or(&[], |record| &record.addresses)
+        let connected = self.connected.get(peer).map(|peer| &peer.addresses);
+        let told = connected.filter(|addresses| !addresses.is_empty());
+        let booked = || self.book.get(peer).map(|record| &record.addresses);
+        told.or_else(booked).map_or(&[], |addresses| addresses)
+    }
+
+    /// The remote address of a connected peer.
+    pub(crate) fn remote(&self, peer: &NodeId) -> &str {
+        self.connected.get(peer).map_or("", |peer| &peer.address)
+    }
+
+    /// Whether a peer may ask for one more peer exchange.
+    pub(crate) fn may_exchange(&mut self, peer: &NodeId, now: Instant) -> bool {
+        let connected = self.connected.get_mut(peer);
+        connected.is_some_and(|peer| peer.exchanges.take(now))
     }
 
     /// Records a peer's interest in a revision.
@@ -113,10 +128,14 @@ impl Service {
             return;
         }
         let first = self.peers.is_empty();
-        let agent = String::new();
-        self.peers
-            .connected
-            .insert(peer, Connected { address, agent });
+        self.peers.book.connected(peer, &address);
+        let connected = Connected {
+            address,
+            agent: String::new(),
+            addresses: Vec::new(),
+            exchanges: Allowance::new(self.now.instant),
+        };
+        self.peers.connected.insert(peer, connected);
         let hello = wire::Request::Hello(self.params.hello.clone());
         self.ask(peer, hello, Ask::Hello);
         if first {
@@ -139,42 +158,45 @@ impl Service {
     /// The last connection is gone.
     pub(super) fn peer_disconnected(&mut self, peer: &NodeId) {
         self.peers.connected.remove(peer);
+        let ops = self.peers.book.disconnected(peer, self.now);
+        self.remember(ops);
         self.serving.forget(peer);
         self.swarm(|swarm, ctx| swarm.disconnected(peer, ctx));
     }
 
-    /// A peer said where it can be dialled: remembered between runs.
+    /// A peer said where it can be dialled.
     pub(super) fn peer_addresses(&mut self, peer: NodeId, mut addresses: Vec<String>) {
         addresses.truncate(limits::ADDRESSES_PER_PEER_MAX);
-        if !self.peers.is_connected(&peer) || addresses.is_empty() {
+        let Some(connected) = self.peers.connected.get_mut(&peer) else {
             return;
-        }
-        let record = PeerRecord {
-            peer,
-            addresses,
-            seen: self.now.unix,
         };
-        if self.peers.addresses(&peer) == record.addresses.as_slice() {
+        if addresses.is_empty() {
             return;
         }
-        let mut ops = vec![Op::PutPeer(record.clone())];
-        self.peers.book.insert(peer, record);
-        while self.peers.book.len() > limits::PEER_BOOK_MAX {
-            let connected = &self.peers.connected;
-            let oldest = self
-                .peers
-                .book
-                .values()
-                .filter(|record| !connected.contains_key(&record.peer))
-                .min_by_key(|record| (record.seen, record.peer))
-                .map(|record| record.peer);
-            let Some(oldest) = oldest.or_else(|| self.peers.book.keys().next().copied()) else {
-                break;
-            };
-            self.peers.book.remove(&oldest);
-            ops.push(Op::DeletePeer { peer: oldest });
+        connected.addresses.clone_from(&addresses);
+        let ops = self.peers.book.claimed(peer, addresses, self.now);
+        self.remember(ops);
+    }
+
+    /// A connection to a peer is one that this node dialled.
+    pub(super) fn peer_reached(&mut self, peer: NodeId, address: String) {
+        if self.peers.is_connected(&peer) {
+            let ops = self.peers.book.reached(peer, address, self.now);
+            self.remember(ops);
         }
-        self.commit(ops, After::Quiet);
+    }
+
+    /// A dial led nowhere.
+    pub(super) fn peer_unreachable(&mut self, peer: &NodeId) {
+        let ops = self.peers.book.unreachable(peer, self.now);
+        self.remember(ops);
+    }
+
+    /// Writes down what changed in the peer book.
+    fn remember(&mut self, ops: Vec<Op>) {
+        if !ops.is_empty() {
+            self.commit(ops, After::Quiet);
+        }
     }
 
     /// A peer introduced itself.
@@ -203,11 +225,9 @@ impl Service {
         }
     }
 
-    /// Dials the peer book, most recently seen first.
+    /// Dials the peer book, the anchors first.
     pub(super) fn dial_book(&mut self) {
-        let mut records: Vec<PeerRecord> = self.peers.book.values().cloned().collect();
-        records.sort_by_key(|record| (std::cmp::Reverse(record.seen), record.peer));
-        for record in records.into_iter().take(limits::PEERS_DIALLED_AT_START_MAX) {
+        for record in self.peers.book.dial_order(self.now.unix) {
             self.connect(record.peer, record.addresses);
         }
     }
@@ -231,7 +251,7 @@ impl Service {
 
     /// Peers that are known to have or fetch a revision, with addresses to dial.
     pub(super) fn peers_of(
-        &self,
+        &mut self,
         revision: &RevisionId,
         except: NodeId,
     ) -> Vec<wire::PeerAddresses> {
@@ -239,12 +259,10 @@ impl Service {
         peers.extend(self.swarm.known_peers(revision));
         peers.remove(&except);
         let known = peers.into_iter().filter(|peer| !self.swarm.is_banned(peer));
-        known
-            .map(|peer| wire::PeerAddresses {
-                peer,
-                addresses: self.peers.addresses(&peer).to_vec(),
-            })
-            .take(limits::PEERS_PER_RESPONSE_MAX)
-            .collect()
+        let known = known.map(|peer| wire::PeerAddresses {
+            peer,
+            addresses: self.peers.addresses(&peer).to_vec(),
+        });
+        peer_exchange::choose(known.collect(), &mut self.rng)
     }
 }

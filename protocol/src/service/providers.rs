@@ -12,7 +12,7 @@ use super::{
 use crate::{
     discovery,
     id::{NodeId, RevisionId},
-    limits,
+    limits, peer_exchange,
     time::Instant,
     wire,
 };
@@ -215,13 +215,13 @@ impl Service {
     /// A peer told who else has or fetches a revision.
     pub(super) fn peers_exchanged(
         &mut self,
+        teller: NodeId,
         revision: RevisionId,
         peers: Vec<wire::PeerAddresses>,
     ) {
+        let peers = peer_exchange::credible(self.peers.remote(&teller), peers);
         let mut hints = Vec::new();
-        for wire::PeerAddresses { peer, addresses } in
-            peers.into_iter().take(limits::PEERS_PER_RESPONSE_MAX)
-        {
+        for wire::PeerAddresses { peer, addresses } in peers {
             if peer != self.params.node && !self.swarm.is_banned(&peer) {
                 self.connect(peer, addresses);
                 hints.push(peer);

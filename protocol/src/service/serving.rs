@@ -95,6 +95,9 @@ impl Service {
                 revision,
             } => return self.answer_revision(peer, inbound, repository, revision),
             wire::Request::Peers { revision } => {
+                if !self.peers.may_exchange(&peer, self.now.instant) {
+                    return self.respond(inbound, wire::Response::Refused);
+                }
                 let peers = self.peers_of(&revision, peer);
                 self.peers.note_interest(peer, revision, self.now.instant);
                 self.swarm(|swarm, ctx| swarm.interested(&revision, peer, ctx));

@@ -84,6 +84,10 @@ pub(crate) fn peer(byte: u8) -> PeerRecord {
         peer: NodeId::new([byte; 32]),
         addresses: vec![format!("/ip4/127.0.0.1/tcp/{byte}"), String::new()],
         seen: Timestamp(u64::from(byte)),
+        since: Timestamp(1),
+        reached: u32::from(byte),
+        failures: 2,
+        anchor: byte % 2 == 1,
     }
 }
 

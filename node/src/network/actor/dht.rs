@@ -1,9 +1,9 @@
 //! Kademlia: queries begun for the machine, their answers, and statements repeated in time.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, net::IpAddr, time::Instant};
 
 use libp2p::{
-    PeerId,
+    Multiaddr, PeerId,
     core::Endpoint,
     kad::{self, Quorum, RecordKey},
     swarm::{ConnectionId, NetworkBehaviour as _},
@@ -148,13 +148,49 @@ impl Actor {
                 }
             }
             kad::Event::RoutingUpdated {
-                is_new_peer: true, ..
-            } if self.routing_len() <= kad::K_VALUE.get() => {
-                // Among so few, every newcomer is one of the nodes that should know what we state.
-                self.announcer.routing_grew(Instant::now());
-            }
+                peer,
+                is_new_peer: true,
+                ..
+            } => self.on_routed(peer),
             _ => {}
         }
+    }
+
+    /// A peer is new in the routing table.
+    fn on_routed(&mut self, peer: PeerId) {
+        let table = self.routed();
+        if !self.routing.keeps(peer, table) {
+            tracing::debug!(%peer, "not kept in the routing table: too many of its network");
+            self.swarm.behaviour_mut().kad.inner.remove_peer(&peer);
+        } else if self.routing_len() <= kad::K_VALUE.get() {
+            // Among so few, every newcomer is one of the nodes that should know what we state.
+            self.announcer.routing_grew(Instant::now());
+        }
+    }
+
+    /// Puts a peer into the routing table, or takes it out, as the network it was met in allows.
+    pub(super) fn route(&mut self, peer: PeerId, met: Option<IpAddr>, addresses: &[Multiaddr]) {
+        let table = self.routed();
+        let admitted = self.routing.admits(peer, met, table);
+        let kad = &mut self.swarm.behaviour_mut().kad.inner;
+        if !admitted {
+            tracing::debug!(%peer, "not in the routing table: too many of its network");
+            kad.remove_peer(&peer);
+            return;
+        }
+        for address in addresses {
+            kad.add_address(&peer, address.clone());
+        }
+    }
+
+    /// Everybody in the routing table.
+    fn routed(&mut self) -> Vec<PeerId> {
+        let kad = &mut self.swarm.behaviour_mut().kad.inner;
+        let mut peers = Vec::new();
+        for bucket in kad.kbuckets() {
+            peers.extend(bucket.iter().map(|entry| *entry.node.key.preimage()));
+        }
+        peers
     }
 
     fn on_progress(&mut self, query: kad::QueryId, result: &kad::QueryResult) {

@@ -65,8 +65,19 @@ impl Actor {
                 peer: node,
                 address,
             });
+            if let Some(address) = self.dialled(peer) {
+                self.tell(Input::PeerReached {
+                    peer: node,
+                    address,
+                });
+            }
         }
         Some(node)
+    }
+
+    fn dialled(&self, peer: &PeerId) -> Option<String> {
+        let entry = self.peers.connected.get(peer)?;
+        entry.dialled.as_ref().map(Multiaddr::to_string)
     }
 
     pub(super) fn on_established(
@@ -89,7 +100,17 @@ impl Actor {
             introduced: false,
             addresses: Vec::new(),
         });
-        entry.dialled = dialled.or_else(|| entry.dialled.take());
+        let introduced = entry.introduced;
+        if let Some(dialled) = dialled.map(addresses::without_peer) {
+            let address = dialled.to_string();
+            entry.dialled = Some(dialled);
+            if introduced {
+                self.tell(Input::PeerReached {
+                    peer: node,
+                    address,
+                });
+            }
+        }
     }
 
     pub(super) fn on_closed(&mut self, peer: &PeerId, remaining: u32) {
@@ -118,6 +139,9 @@ impl Actor {
             return;
         };
         tracing::debug!(%peer, %error, "dial failed");
+        if let Some(node) = identity::node_id(&peer).filter(|_| is_nobody_there(error)) {
+            self.tell(Input::PeerUnreachable { peer: node });
+        }
         let worth_a_search = matches!(
             error,
             DialError::Transport(_) | DialError::NoAddresses | DialError::WrongPeerId { .. }
@@ -210,12 +234,11 @@ impl Actor {
         let addresses = addresses::plausible(&peer, Some(&entry.remote), candidates);
         let changed = entry.addresses != addresses;
         entry.addresses.clone_from(&addresses);
+        let met = entry.dialled.as_ref().unwrap_or(&entry.remote);
+        let met = addresses::ip(met);
         let node = self.introduce(&peer);
-        if speaks_kad {
-            let kad = &mut self.swarm.behaviour_mut().kad.inner;
-            for address in &addresses {
-                kad.add_address(&peer, address.clone());
-            }
+        if speaks_kad && !addresses.is_empty() {
+            self.route(peer, met, &addresses);
         }
         if let Some(peer) = node.filter(|_| changed && !addresses.is_empty()) {
             let addresses = addresses.iter().take(ADDRESSES_PER_PEER_MAX);
@@ -248,4 +271,12 @@ impl Actor {
         // An error means that it is not connected.
         let _ = self.swarm.disconnect_peer_id(peer);
     }
+}
+
+/// Whether a failed dial says something about the peer; some are our own doing.
+fn is_nobody_there(error: &DialError) -> bool {
+    matches!(
+        error,
+        DialError::Transport(_) | DialError::WrongPeerId { .. }
+    )
 }

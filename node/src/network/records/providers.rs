@@ -1,8 +1,9 @@
 //! Who provides what, as far as others told this node.
 //!
 //! Kademlia's own store keeps the first twenty providers of a key and is silent to all that come later, so
-//! twenty liars lock everybody else out. Here a full key replaces a random one, and answers are drawn at
-//! random, so that over a few questions everybody is seen.
+//! twenty liars lock everybody else out. Here a full key replaces a random one of the network that has most
+//! of its places, one network never has more than a few, and answers are drawn at random, so that over a few
+//! questions everybody is seen.
 //!
 //! # Invariants
 //! `count` is the number of entries over all keys; own provisions are counted nowhere and never give way.
@@ -19,7 +20,12 @@ use libp2p::{
         store::{Error, Result},
     },
 };
-use weft_protocol::{service::DhtKey, time::Timestamp};
+use weft_protocol::{
+    diversity::{self, Group},
+    limits::PROVIDERS_PER_GROUP_MAX,
+    service::DhtKey,
+    time::Timestamp,
+};
 use weft_registry::{DhtProvider, Registry};
 
 use super::{dht_key, to_instant};
@@ -37,6 +43,8 @@ const TTL_SECS: u64 = 48 * 3_600;
 #[derive(Debug)]
 struct Entry {
     provider: PeerId,
+    /// The network it spoke from.
+    group: Option<Group>,
     addresses: Vec<Multiaddr>,
     expires: Timestamp,
 }
@@ -88,22 +96,31 @@ impl Providers {
             return false;
         }
         let addresses = stored.addresses.iter().cloned();
+        let addresses: Vec<Multiaddr> = addresses
+            .filter_map(|bytes| Multiaddr::try_from(bytes).ok())
+            .collect();
         entries.push(Entry {
             provider,
-            addresses: addresses
-                .filter_map(|bytes| Multiaddr::try_from(bytes).ok())
-                .collect(),
+            // The first address is where it spoke from.
+            group: addresses.first().and_then(group_of),
+            addresses,
             expires: stored.expires,
         });
         self.count += 1;
         true
     }
 
-    /// Keeps a provider. Kademlia has checked that it speaks for itself.
+    /// Keeps a provider that speaks from `sender`, an address without port. Kademlia has checked that it
+    /// speaks for itself.
     ///
     /// # Errors
     /// The store is full of keys nearer to this node, or the registry failed.
-    pub(crate) fn add(&mut self, record: &ProviderRecord, now: Timestamp) -> Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        record: &ProviderRecord,
+        sender: Option<&Multiaddr>,
+        now: Timestamp,
+    ) -> Result<()> {
         let Some(key) = dht_key(record.key.as_ref()) else {
             return Err(Error::ValueTooLarge);
         };
@@ -112,11 +129,14 @@ impl Providers {
             return Ok(());
         }
         let claimed = record.addresses.iter().cloned();
-        // Loopback addresses are judged by whoever dials: this node may be on the same machine.
-        let here: Multiaddr = "/ip4/127.0.0.1"
-            .parse()
-            .map_err(|_| Error::MaxProvidedKeys)?;
-        let mut addresses = addresses::plausible(&record.provider, Some(&here), claimed);
+        let mut addresses = addresses::plausible(&record.provider, sender, claimed);
+        let group = sender.and_then(group_of);
+        addresses.sort_by_key(|address| group_of(address) != group);
+        if group.is_some() && addresses.first().and_then(group_of) != group {
+            // It can only be dialled elsewhere, and who lives there did not say so. Whoever wants it asks the
+            // DHT where it is.
+            addresses.clear();
+        }
         addresses.truncate(ADDRESSES_MAX);
         let ttl = record.expires.map_or(TTL_SECS, |at| {
             at.saturating_duration_since(std::time::Instant::now())
@@ -124,6 +144,7 @@ impl Providers {
         });
         let entry = Entry {
             provider: record.provider,
+            group,
             addresses,
             expires: Timestamp(now.0.saturating_add(ttl)),
         };
@@ -143,8 +164,7 @@ impl Providers {
         let known = entries
             .iter()
             .position(|known| known.provider == entry.provider);
-        let position = known
-            .or_else(|| (entries.len() >= PER_KEY_MAX).then(|| fastrand::usize(..entries.len())));
+        let position = place(entries, &entry, known)?;
         if position.is_none() && self.count >= PROVIDERS_MAX {
             self.make_room(&key)?;
         }
@@ -244,6 +264,50 @@ impl Providers {
     }
 }
 
+fn group_of(address: &Multiaddr) -> Option<Group> {
+    addresses::ip(address).and_then(diversity::group)
+}
+
+/// Which of a key's entries a new one replaces; `None` if it goes beside them. `known` is the one of the same
+/// provider.
+///
+/// # Errors
+/// A known provider has moved into a network that is full.
+fn place(entries: &[Entry], new: &Entry, known: Option<usize>) -> Result<Option<usize>> {
+    let alike = |group: Option<Group>| {
+        let of = entries.iter().enumerate();
+        let of = of.filter(move |(_, entry)| entry.group == group);
+        of.map(|(position, _)| position).collect::<Vec<_>>()
+    };
+    let neighbours = alike(new.group);
+    let crowded = new.group.is_some() && neighbours.len() >= PROVIDERS_PER_GROUP_MAX;
+    if let Some(known) = known {
+        let moved = crowded && !neighbours.contains(&known);
+        return if moved {
+            Err(Error::MaxProvidedKeys)
+        } else {
+            Ok(Some(known))
+        };
+    }
+    if crowded {
+        return Ok(fastrand::choice(neighbours));
+    }
+    if entries.len() < PER_KEY_MAX {
+        return Ok(None);
+    }
+    let largest = entries
+        .iter()
+        .map(|entry| alike(entry.group).len())
+        .max()
+        .unwrap_or(0);
+    let positions = 0..entries.len();
+    let of_largest = positions.filter(|position| {
+        let group = entries.get(*position).and_then(|entry| entry.group);
+        alike(group).len() == largest
+    });
+    Ok(fastrand::choice(of_largest.collect::<Vec<_>>()))
+}
+
 #[cfg(test)]
 mod tests {
     use weft_registry::MemoryRegistry;
@@ -261,6 +325,23 @@ mod tests {
         Arc::new(MemoryRegistry::in_memory())
     }
 
+    fn here() -> Multiaddr {
+        "/ip4/127.0.0.1".parse().unwrap()
+    }
+
+    /// Somebody of a public network says that he provides key 1, and where.
+    fn add_public(
+        providers: &mut Providers,
+        peer: PeerId,
+        from: &str,
+        claimed: &str,
+    ) -> Result<()> {
+        let address = format!("/ip4/{claimed}/tcp/4777").parse().unwrap();
+        let record = ProviderRecord::new(RecordKey::new(&[1; 32]), peer, vec![address]);
+        let from = format!("/ip4/{from}").parse().unwrap();
+        providers.add(&record, Some(&from), Timestamp(100))
+    }
+
     fn record(key: u8, provider: PeerId) -> ProviderRecord {
         let address = "/ip4/127.0.0.1/tcp/4777".parse().unwrap();
         ProviderRecord::new(RecordKey::new(&[key; 32]), provider, vec![address])
@@ -272,11 +353,13 @@ mod tests {
         let mut providers = providers(&registry);
         for _ in 0..PER_KEY_MAX {
             providers
-                .add(&record(1, PeerId::random()), Timestamp(100))
+                .add(&record(1, PeerId::random()), Some(&here()), Timestamp(100))
                 .unwrap();
         }
         let late = PeerId::random();
-        providers.add(&record(1, late), Timestamp(100)).unwrap();
+        providers
+            .add(&record(1, late), Some(&here()), Timestamp(100))
+            .unwrap();
         let kept = providers.get(&DhtKey([1; 32]), Timestamp(100));
         assert_eq!(kept.len(), PER_KEY_MAX);
         assert!(kept.iter().any(|kept| kept.provider == late));
@@ -289,9 +372,11 @@ mod tests {
         let mut providers = providers(&registry);
         let local = providers.local;
         providers
-            .add(&record(1, PeerId::random()), Timestamp(100))
+            .add(&record(1, PeerId::random()), Some(&here()), Timestamp(100))
             .unwrap();
-        providers.add(&record(1, local), Timestamp(100)).unwrap();
+        providers
+            .add(&record(1, local), Some(&here()), Timestamp(100))
+            .unwrap();
         assert_eq!(
             providers.get(&DhtKey([1; 32]), Timestamp(100))[0].provider,
             local
@@ -307,7 +392,9 @@ mod tests {
         let registry = registry();
         let peer = PeerId::random();
         let mut first = providers(&registry);
-        first.add(&record(1, peer), Timestamp(100)).unwrap();
+        first
+            .add(&record(1, peer), Some(&here()), Timestamp(100))
+            .unwrap();
         let again = providers(&registry);
         let kept = again.get(&DhtKey([1; 32]), Timestamp(100));
         assert_eq!(kept[0].provider, peer);
@@ -318,5 +405,71 @@ mod tests {
         let expired = Providers::open(local, registry.clone(), late).unwrap();
         assert_eq!(expired.count, 0);
         assert!(registry.all_dht_providers().unwrap().is_empty());
+    }
+
+    #[test]
+    fn flood_of_one_network_pushes_out_itself_only() {
+        let registry = registry();
+        let mut providers = providers(&registry);
+        let honest = PeerId::random();
+        add_public(&mut providers, honest, "203.0.113.1", "203.0.113.1").unwrap();
+        for host in 0..=255 {
+            let ip = format!("198.51.100.{host}");
+            add_public(&mut providers, PeerId::random(), &ip, &ip).unwrap();
+        }
+        let kept = providers.get(&DhtKey([1; 32]), Timestamp(100));
+        assert_eq!(kept.len(), PROVIDERS_PER_GROUP_MAX + 1);
+        assert!(kept.iter().any(|kept| kept.provider == honest));
+        // The bound survives a restart.
+        let local = providers.local;
+        let again = Providers::open(local, registry, Timestamp(100)).unwrap();
+        let groups = again.entries.values().flatten().map(|entry| entry.group);
+        assert_eq!(groups.flatten().count(), PROVIDERS_PER_GROUP_MAX + 1);
+    }
+
+    #[test]
+    fn full_key_makes_room_where_the_crowd_is() {
+        let mut providers = providers(&registry());
+        let mut few = Vec::new();
+        for n in 0..10 {
+            let ip = format!("203.0.{n}.1");
+            let peer = PeerId::random();
+            add_public(&mut providers, peer, &ip, &ip).unwrap();
+            few.push(peer);
+        }
+        // Twenty networks with ten nodes each want the other ninety places.
+        for n in 0..200 {
+            let ip = format!("198.51.{}.{n}", n % 20);
+            add_public(&mut providers, PeerId::random(), &ip, &ip).unwrap();
+        }
+        let kept = providers.get(&DhtKey([1; 32]), Timestamp(100));
+        assert_eq!(kept.len(), PER_KEY_MAX);
+        for peer in few {
+            assert!(kept.iter().any(|kept| kept.provider == peer));
+        }
+    }
+
+    #[test]
+    fn provider_cannot_send_others_to_a_strangers_address() {
+        let mut providers = providers(&registry());
+        let peer = PeerId::random();
+        add_public(&mut providers, peer, "198.51.100.1", "203.0.113.1").unwrap();
+        let kept = providers.get(&DhtKey([1; 32]), Timestamp(100));
+        assert_eq!(kept[0].provider, peer);
+        assert!(kept[0].addresses.is_empty());
+    }
+
+    #[test]
+    fn provider_that_moves_into_a_full_network_stays_where_it_was() {
+        let mut providers = providers(&registry());
+        for host in 0..10 {
+            let ip = format!("198.51.100.{host}");
+            add_public(&mut providers, PeerId::random(), &ip, &ip).unwrap();
+        }
+        let peer = PeerId::random();
+        add_public(&mut providers, peer, "203.0.113.1", "203.0.113.1").unwrap();
+        let moved = add_public(&mut providers, peer, "198.51.100.99", "198.51.100.99");
+        assert!(moved.is_err());
+        assert_eq!(providers.count, 11);
     }
 }
