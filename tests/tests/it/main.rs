@@ -10,6 +10,7 @@
 mod dependency_rule;
 mod tidy;
 
+mod anchors;
 mod crash;
 mod disk;
 mod forgery;

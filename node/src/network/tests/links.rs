@@ -119,6 +119,48 @@ async fn bootstrap_peers_are_dialled_and_own_addresses_are_not() {
 }
 
 #[tokio::test]
+async fn only_the_side_that_dialled_has_reached_the_other() {
+    let (mut a, mut b) = (Node::start(1, &[]).await, Node::start(2, &[]).await);
+    connect(&mut a, &mut b).await;
+    let (reached, address) = a
+        .wait("a reached peer", |input| match input {
+            Input::PeerReached { peer, address } => Some((*peer, address.clone())),
+            _ => None,
+        })
+        .await;
+    assert_eq!(reached, b.id());
+    let mut listened = b.addresses()[0].clone();
+    listened.pop();
+    assert_eq!(address, listened.to_string());
+    b.wait("addresses", |input| {
+        matches!(input, Input::PeerAddresses { .. }).then_some(())
+    })
+    .await;
+    let reached = |input: &Input| matches!(input, Input::PeerReached { .. });
+    assert!(!b.seen().iter().any(reached));
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test]
+async fn dial_that_leads_nowhere_is_told() {
+    let mut a = Node::start(1, &[]).await;
+    let gone = Node::start(2, &[]).await;
+    let (peer, addresses) = (gone.id(), gone.addresses());
+    gone.stop().await;
+    let addresses = addresses.iter().map(Multiaddr::to_string).collect();
+    a.send(Command::Connect { peer, addresses }).await;
+    let unreachable = a
+        .wait("a failed dial", |input| match input {
+            Input::PeerUnreachable { peer } => Some(*peer),
+            _ => None,
+        })
+        .await;
+    assert_eq!(unreachable, peer);
+    a.stop().await;
+}
+
+#[tokio::test]
 async fn bootstrap_peer_that_comes_back_is_dialled_again() {
     let a = Node::start(1, &[]).await;
     let address = a.addresses();
