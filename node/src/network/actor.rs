@@ -246,7 +246,7 @@ impl Actor {
             .min()
     }
 
-    async fn shut_down(mut self) {
+    async fn shut_down(&mut self) {
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             // An error means that it is gone already.
