@@ -100,17 +100,18 @@ pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(600);
 /// Transfers at once from a peer that was not measured yet: one on the way while one is asked for.
 pub const TRANSFERS_PER_PEER_START: u32 = 2;
 /// Transfers at once from one peer: enough to hide a round trip, few enough to lose little with the peer.
-pub const TRANSFERS_PER_PEER_MAX: u32 = 4;
-/// Transfers at once for one blob; the store opens a writer for each.
-pub const TRANSFERS_PER_BLOB_MAX: usize = 15;
-/// Transfers at once in all: sixteen peers at full pace.
-pub const TRANSFERS_MAX: usize = 64;
+pub const TRANSFERS_PER_PEER_MAX: u32 = 8;
+/// Transfers at once for one blob, most of which wait at their providers.
+pub const TRANSFERS_PER_BLOB_MAX: u32 = 96;
+/// Transfers at once in all.
+pub const TRANSFERS_MAX: usize = 256;
 /// Bytes asked for in one transfer: a second of a fast household line, and what a dying peer costs at most.
 pub const TRANSFER_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Blobs looked for at peers at the same time; each costs one observation a peer.
 pub const BLOBS_ACTIVE_MAX: usize = 16;
-/// Peers observed for one blob.
-pub const NEIGHBOURS_MAX: usize = 20;
+/// Peers observed for one blob: so many that each has something for the other whatever its place in the swarm,
+/// and no more, because each piece is announced to all of them.
+pub const NEIGHBOURS_MAX: usize = 30;
 /// Blobs in one look into the blob store.
 pub const BLOBS_PER_INSPECTION_MAX: usize = 256;
 /// Peers remembered as possible providers of one download.
@@ -180,3 +181,7 @@ pub const UPLOADS_PER_PEER_MAX: usize = 16;
 pub const UPLOADS_MAX: usize = 16_384;
 /// Readers that wait for bytes at once.
 pub const READERS_MAX: usize = 256;
+/// Peers of whom faults are remembered; bans outlast other faults.
+pub const PENALTIES_MAX: usize = 1_024;
+/// Peers with whom accounts of bytes are kept; as many as may ask at once.
+pub const ACCOUNTS_MAX: usize = UPLOADS_MAX;

@@ -214,16 +214,18 @@ impl Service {
                 blob,
                 bytes,
             } => self.upload_asked(upload, peer, blob, bytes),
-            Input::UploadProgress { upload, bytes } => self.upload_progressed(upload, bytes),
-            Input::UploadEnded { upload, bytes } => self.upload_ended(upload, bytes),
+            Input::UploadProgress { upload, bytes } => {
+                self.swarm(|swarm, ctx| swarm.upload_progressed(upload, bytes, ctx));
+            }
+            Input::UploadEnded { upload, bytes } => {
+                self.swarm(|swarm, ctx| swarm.upload_ended(upload, bytes, ctx));
+            }
             Input::Reading {
                 reader,
                 blob,
                 bytes,
             } => self.swarm(|swarm, ctx| swarm.reading(reader, blob, bytes, ctx)),
-            Input::ReadingEnded { reader } => {
-                self.swarm(|swarm, ctx| swarm.reading_ended(reader, ctx));
-            }
+            Input::ReadingEnded { reader } => self.swarm.reading_ended(reader),
             Input::FreshnessSigned { request, freshness } => {
                 if let Some(Purpose::Sign(repository)) = self.pending.remove(request) {
                     self.freshness_signed(repository, freshness);

@@ -10,16 +10,24 @@
 
 mod arrivals;
 mod blob;
+mod choker;
 mod download;
-mod endgame;
+mod feed;
+mod fill;
+mod ledger;
 mod peers;
+mod penalty;
 mod picker;
 mod progress;
 mod rates;
+mod reports;
 mod requests;
-mod schedule;
+mod rescue;
 #[cfg(test)]
 mod tests;
+mod uploads;
+mod watch;
+mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,16 +37,19 @@ use std::{
 use blob::Blob;
 use download::Download;
 use fastrand::Rng;
-use peers::{Peer, Retry};
+use peers::Peer;
+use penalty::Penalties;
 pub use rates::{Limits, Rates, Window};
 use requests::Requests;
+use uploads::Uploads;
+use watch::Pace;
+use window::Readers;
 
 use crate::{
     id::{BlobHash, NodeId, RevisionId},
-    layout::{Layout, PieceRange},
+    layout::Layout,
     limits,
-    piece_set::PieceSet,
-    service::{Outbox, Output, ReaderId, RequestId, StorageError, TransferError},
+    service::{Outbox, Output, ReaderId, RequestId, StorageError, UploadId},
     time::Instant,
 };
 
@@ -59,6 +70,19 @@ pub(crate) struct Context<'a> {
     pub(crate) rng: &'a mut Rng,
 }
 
+/// What changed since the last look, so that nothing else is looked at.
+#[derive(Debug, Default)]
+struct Dirty {
+    /// Downloads, inspections or places of active blobs.
+    downloads: bool,
+    /// Who may be observed.
+    neighbours: bool,
+    /// What anybody may be asked for.
+    everybody: bool,
+    /// What these may be asked for.
+    peers: Vec<NodeId>,
+}
+
 /// All downloads and the peers they draw from.
 #[derive(Debug, Default)]
 pub(crate) struct Swarm {
@@ -68,13 +92,18 @@ pub(crate) struct Swarm {
     /// Blobs that are observed and fetched, in the order in which they became active.
     active: Vec<BlobHash>,
     peers: BTreeMap<NodeId, Peer>,
-    /// Peers that sent corrupt bytes in this run.
-    banned: BTreeSet<NodeId>,
+    penalties: Penalties,
     requests: Requests,
+    readers: Readers,
+    uploads: Uploads,
+    pace: Pace,
     inspections: BTreeMap<RequestId, Vec<BlobHash>>,
     news: Vec<News>,
-    /// When there is something to do without anything happening.
-    wake: Option<Instant>,
+    dirty: Dirty,
+    /// When to look around next.
+    tick: Option<Instant>,
+    /// When a neighbour was last replaced.
+    replaced: Option<Instant>,
 }
 
 impl Swarm {
@@ -93,6 +122,8 @@ impl Swarm {
             let download = Download::new(ctx.now, blobs, hints);
             self.downloads.insert(revision, download);
         }
+        self.dirty.downloads = true;
+        self.dirty.everybody = true;
         self.schedule(ctx);
     }
 
@@ -107,10 +138,10 @@ impl Swarm {
             };
             blob.wanted_by.retain(|other| other != revision);
             if blob.wanted_by.is_empty() {
-                self.cancel(|transfer| transfer.blob == *hash, ctx);
                 self.drop_blob(hash, ctx);
             }
         }
+        self.dirty.downloads = true;
         self.schedule(ctx);
     }
 
@@ -135,7 +166,7 @@ impl Swarm {
         if let Some(download) = self.downloads.get_mut(revision) {
             for peer in peers {
                 if download.hints.len() < limits::PEERS_PER_DOWNLOAD_MAX {
-                    download.hints.insert(peer);
+                    self.dirty.neighbours |= download.hints.insert(peer);
                 }
             }
             if let (true, Some(gathering)) = (finished, download.gathering.as_mut()) {
@@ -159,7 +190,7 @@ impl Swarm {
             if let Some(blob) = self.blobs.get_mut(hash)
                 && blob.wanted_by.contains(revision)
             {
-                blob.retries.remove(&peer);
+                self.dirty.neighbours |= blob.retries.remove(&peer).is_some();
             }
         }
         self.hint(revision, [peer], false, ctx);
@@ -167,11 +198,14 @@ impl Swarm {
 
     /// A peer can be asked from now on.
     pub(crate) fn connected(&mut self, peer: NodeId, ctx: &mut Context<'_>) {
-        if !self.banned.contains(&peer) && !self.peers.contains_key(&peer) {
+        if !self.penalties.is_banned(&peer) && !self.peers.contains_key(&peer) {
             self.peers.insert(peer, Peer::default());
-            for blob in self.blobs.values_mut() {
-                blob.retries.remove(&peer);
+            for hash in &self.active {
+                if let Some(blob) = self.blobs.get_mut(hash) {
+                    blob.retries.remove(&peer);
+                }
             }
+            self.dirty.neighbours = true;
             self.schedule(ctx);
         }
     }
@@ -179,181 +213,81 @@ impl Swarm {
     /// A peer is gone. Its transfers end by themselves.
     pub(crate) fn disconnected(&mut self, peer: &NodeId, ctx: &mut Context<'_>) {
         self.peers.remove(peer);
-        for (hash, blob) in &mut self.blobs {
-            if blob.remove_available(peer) {
-                ctx.out.push(Output::Unobserve {
-                    peer: *peer,
-                    blob: *hash,
-                });
-            }
-        }
+        self.forget_neighbour(peer, ctx);
+        self.dirty.neighbours = true;
         self.schedule(ctx);
-    }
-
-    /// The blob store told what is here.
-    pub(crate) fn inspected(
-        &mut self,
-        request: RequestId,
-        have: &[PieceSet],
-        ctx: &mut Context<'_>,
-    ) -> bool {
-        let Some(blobs) = self.inspections.remove(&request) else {
-            return false;
-        };
-        for (at, hash) in blobs.iter().enumerate() {
-            let Some(blob) = self.blobs.get_mut(hash) else {
-                continue;
-            };
-            let pieces = blob.layout.pieces();
-            let found = have
-                .get(at)
-                .map_or_else(|| PieceSet::empty(pieces), |set| set.resized(pieces));
-            let before = blob.bytes_have();
-            blob.have
-                .get_or_insert_with(|| PieceSet::empty(pieces))
-                .insert_all(&found);
-            let gained = blob.bytes_have() - before;
-            for revision in &blob.wanted_by {
-                if let Some(download) = self.downloads.get_mut(revision) {
-                    download.bytes_done = download.bytes_done.saturating_add(gained);
-                    if download.inspecting.remove(hash) {
-                        download.bytes_reused = download.bytes_reused.saturating_add(gained);
-                        download.incomplete.insert(*hash);
-                        download.waiting.push_back(*hash);
-                    }
-                }
-            }
-            self.finish_if_full(hash, ctx);
-        }
-        self.schedule(ctx);
-        true
-    }
-
-    /// An observed peer told what it has.
-    pub(crate) fn available(
-        &mut self,
-        peer: NodeId,
-        blob: &BlobHash,
-        have: &PieceSet,
-        ctx: &mut Context<'_>,
-    ) {
-        let Some(state) = self.blobs.get_mut(blob) else {
-            return;
-        };
-        if state.set_available(peer, have) {
-            self.schedule(ctx);
-        }
-    }
-
-    /// An observed peer has more than it told before.
-    pub(crate) fn gained(
-        &mut self,
-        peer: NodeId,
-        blob: &BlobHash,
-        pieces: PieceRange,
-        ctx: &mut Context<'_>,
-    ) {
-        let before = self
-            .blobs
-            .get(blob)
-            .and_then(|state| state.available.get(&peer)?.clone());
-        if let Some(mut have) = before {
-            have.insert_range(pieces);
-            self.available(peer, blob, &have, ctx);
-        }
     }
 
     /// Somebody waits for bytes of a blob.
     pub(crate) fn reading(
         &mut self,
-        _reader: ReaderId,
-        _blob: BlobHash,
-        _bytes: Range<u64>,
-        _ctx: &mut Context<'_>,
+        reader: ReaderId,
+        blob: BlobHash,
+        bytes: Range<u64>,
+        ctx: &mut Context<'_>,
     ) {
+        self.readers.put(reader, blob, bytes);
+        if !self.active.contains(&blob) && self.blobs.contains_key(&blob) {
+            for download in self.downloads.values_mut() {
+                download.hurry(&blob);
+            }
+        }
+        self.dirty.downloads = true;
+        self.dirty.everybody = true;
+        self.schedule(ctx);
     }
 
     /// A reader is done.
-    pub(crate) fn reading_ended(&mut self, _reader: ReaderId, _ctx: &mut Context<'_>) {}
+    pub(crate) fn reading_ended(&mut self, reader: ReaderId) {
+        self.readers.remove(reader);
+    }
 
-    /// An observation ended from the other side.
-    pub(crate) fn availability_lost(
+    /// A peer asks for bytes of a blob that is offered to it.
+    pub(crate) fn upload_asked(
         &mut self,
+        upload: UploadId,
         peer: NodeId,
-        blob: &BlobHash,
+        blob: (BlobHash, u64),
+        bytes: Range<u64>,
         ctx: &mut Context<'_>,
     ) {
-        let Some(state) = self.blobs.get_mut(blob) else {
-            return;
-        };
-        if state.remove_available(&peer) {
-            let retry = Retry::after(state.retries.get(&peer).copied(), ctx.now);
-            state.retries.insert(peer, retry);
-            self.schedule(ctx);
-        }
+        let blob = (blob.0, Layout::new(blob.1));
+        let wants = (ctx.now, &mut *ctx.out);
+        self.uploads.asked(upload, peer, blob, bytes, wants);
     }
 
-    /// Bytes of a transfer were verified and written.
-    pub(crate) fn progressed(&mut self, request: RequestId, bytes: u64, ctx: &Context<'_>) {
-        let Some(transfer) = self.requests.get_mut(request) else {
-            return;
-        };
-        transfer.bytes = transfer.bytes.saturating_add(bytes);
-        transfer.progressed = ctx.now;
-        let (peer, blob) = (transfer.peer, transfer.blob);
-        self.account(peer, &blob, bytes, ctx.now);
+    /// Bytes of an upload were sent.
+    pub(crate) fn upload_progressed(&mut self, upload: UploadId, bytes: u64, ctx: &Context<'_>) {
+        self.uploads.progressed(upload, bytes, ctx.now);
     }
 
-    /// A transfer ended.
-    pub(crate) fn fetched(
-        &mut self,
-        request: RequestId,
-        result: Result<(), TransferError>,
-        ctx: &mut Context<'_>,
-    ) {
-        let Some(transfer) = self.requests.remove(request) else {
-            return;
-        };
-        let (peer, hash) = (transfer.peer, transfer.blob);
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.in_flight = peer.in_flight.saturating_sub(1);
-        }
-        match result {
-            Ok(()) => {
-                if transfer.bytes == 0 {
-                    // A driver may report small transfers only at their end.
-                    self.account(peer, &hash, transfer.bytes_expected, ctx.now);
-                }
-                if let Some(peer) = self.peers.get_mut(&peer) {
-                    let took = ctx.now.since(transfer.started);
-                    peer.succeeded(transfer.bytes_expected, took);
-                }
-                self.arrived(&transfer, ctx);
-            }
-            Err(TransferError::Corrupt) => self.ban(peer, hash, ctx),
-            Err(TransferError::Cancelled) => self.look_again(&transfer, ctx),
-            Err(
-                TransferError::Connection | TransferError::Unavailable | TransferError::Refused,
-            ) => {
-                self.put_off(peer, &hash, ctx);
-                self.look_again(&transfer, ctx);
-            }
-            Err(TransferError::Storage(error)) => self.storage_failed(&hash, error, ctx),
-        }
-        self.schedule(ctx);
+    /// An upload is over.
+    pub(crate) fn upload_ended(&mut self, upload: UploadId, bytes: u64, ctx: &mut Context<'_>) {
+        self.uploads.ended(upload, bytes, ctx.now, ctx.out);
     }
 
     /// Something became due.
     pub(crate) fn timeout(&mut self, ctx: &mut Context<'_>) {
-        if self.wake.is_some_and(|wake| wake <= ctx.now) {
-            self.end_stalled(ctx);
-            self.schedule(ctx);
+        if self.next_wake().is_none_or(|wake| wake > ctx.now) {
+            return;
         }
+        for peer in self.penalties.pardon(ctx.now) {
+            ctx.out.push(Output::Pardon { peer });
+        }
+        for download in self.downloads.values_mut() {
+            if download.paused_until.is_some_and(|until| until <= ctx.now) {
+                download.paused_until = None;
+                self.dirty.everybody = true;
+            }
+        }
+        self.uploads.timeout(ctx.now, ctx.out);
+        self.look_around(ctx);
+        self.schedule(ctx);
     }
 
     /// When to call [`Self::timeout`] at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.wake
+        self.next_wake()
     }
 
     /// What happened since the last call.
@@ -361,9 +295,9 @@ impl Swarm {
         std::mem::take(&mut self.news)
     }
 
-    /// Whether the peer was banned in this run.
+    /// Whether the relation to a peer has ended for now.
     pub(crate) fn is_banned(&self, peer: &NodeId) -> bool {
-        self.banned.contains(peer)
+        self.penalties.is_banned(peer)
     }
 
     /// Takes a finished download out. The service calls it once the completion is durable.
@@ -385,17 +319,34 @@ impl Swarm {
         assert!(self.active.len() <= limits::BLOBS_ACTIVE_MAX);
         assert!(self.requests.len() <= limits::TRANSFERS_MAX);
         for hash in &self.active {
-            assert!(self.blobs.contains_key(hash), "an active blob is known");
+            let blob = self.blobs.get(hash).expect("an active blob is known");
+            blob.check_invariants();
             let live = self.requests.of_blob(hash).count();
-            assert!(live <= limits::TRANSFERS_PER_BLOB_MAX);
+            assert_eq!(
+                usize::try_from(blob.live),
+                Ok(live),
+                "live transfers are counted"
+            );
+            let (taken, _) = blob.work().expect("an active blob has work");
+            for (_, transfer) in self.requests.of_blob(hash) {
+                assert!(
+                    taken.contains_range(transfer.range),
+                    "what is asked for is taken"
+                );
+            }
         }
         for blob in self.blobs.values() {
             assert!(!blob.wanted_by.is_empty(), "a blob is wanted by somebody");
-            assert!(blob.available.len() <= limits::NEIGHBOURS_MAX);
+            assert!(blob.neighbours().len() <= limits::NEIGHBOURS_MAX);
         }
         for (id, peer) in &self.peers {
-            assert!(!self.banned.contains(id), "a banned peer is not used");
-            assert!(peer.in_flight <= limits::TRANSFERS_PER_PEER_MAX);
+            assert!(!self.penalties.is_banned(id), "a banned peer is not used");
+            let moving = self
+                .requests
+                .live()
+                .filter(|(_, transfer)| transfer.peer == *id && !transfer.waits());
+            assert_eq!(usize::try_from(peer.moving), Ok(moving.count()));
         }
+        self.uploads.check_invariants();
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Revisions {
     held: BTreeMap<RevisionId, Held>,
     protected: Vec<BlobHash>,
     offered: Vec<BlobHash>,
+    /// Sizes of the offered blobs, in their order.
+    sizes: Vec<u64>,
     provided: BTreeSet<DhtKey>,
 }
 
@@ -144,18 +146,14 @@ impl Revisions {
 
     /// Tells the driver what changed: protected blobs, offered blobs, provider announcements.
     pub(crate) fn tell(&mut self, out: &mut Outbox) {
-        let blobs = |wanted: &dyn Fn(&Held) -> bool| -> Vec<BlobHash> {
-            let set: BTreeSet<BlobHash> = self
-                .held
-                .values()
-                .filter(|held| wanted(held))
-                .flat_map(|held| held.blobs.iter().map(|(hash, _)| *hash))
-                .collect();
-            set.into_iter().collect()
+        let blobs = |wanted: &dyn Fn(&Held) -> bool| -> (Vec<BlobHash>, Vec<u64>) {
+            let held = self.held.values().filter(|held| wanted(held));
+            let set: BTreeMap<BlobHash, u64> = held.flat_map(|held| held.blobs.clone()).collect();
+            set.into_iter().unzip()
         };
-        let protected = blobs(&|_| true);
+        let (protected, _) = blobs(&|_| true);
         let seeded = |held: &Held| held.durable.as_ref().is_some_and(|record| record.seed);
-        let offered = blobs(&seeded);
+        let (offered, sizes) = blobs(&seeded);
         let mut provided = BTreeSet::new();
         for held in self.held.values().filter(|held| seeded(held)) {
             provided.insert(discovery::revision_key(&held.latest.revision));
@@ -167,6 +165,7 @@ impl Revisions {
         }
         if offered != self.offered {
             self.offered.clone_from(&offered);
+            self.sizes = sizes;
             out.push(Output::Offer { blobs: offered });
         }
         for key in provided.difference(&self.provided) {
@@ -176,6 +175,12 @@ impl Revisions {
             out.push(Output::StopProviding { key: *key });
         }
         self.provided = provided;
+    }
+
+    /// The size of a blob if peers may have it.
+    pub(crate) fn offered(&self, blob: &BlobHash) -> Option<u64> {
+        let at = self.offered.binary_search(blob).ok()?;
+        self.sizes.get(at).copied()
     }
 
     /// Checks what must hold between any two calls.

@@ -6,20 +6,19 @@ use super::{Output, Service, UploadId};
 use crate::id::{BlobHash, NodeId};
 
 impl Service {
-    /// A peer asks for bytes of a blob that is offered.
+    /// A peer asks for bytes of a blob.
     pub(super) fn upload_asked(
         &mut self,
         upload: UploadId,
-        _peer: NodeId,
-        _blob: BlobHash,
-        _bytes: Range<u64>,
+        peer: NodeId,
+        blob: BlobHash,
+        bytes: Range<u64>,
     ) {
-        self.out.push(Output::StartUpload { upload });
+        match self.revisions.offered(&blob) {
+            Some(size) if !self.swarm.is_banned(&peer) => self.swarm(|swarm, ctx| {
+                swarm.upload_asked(upload, peer, (blob, size), bytes, ctx);
+            }),
+            Some(_) | None => self.out.push(Output::RefuseUpload { upload }),
+        }
     }
-
-    /// A started upload moves.
-    pub(super) fn upload_progressed(&mut self, _upload: UploadId, _bytes: u64) {}
-
-    /// A request is over.
-    pub(super) fn upload_ended(&mut self, _upload: UploadId, _bytes: u64) {}
 }

@@ -1,18 +1,16 @@
-//! One blob on its way here.
+//! One blob on its way here: what of it is here, asked for, and to be had from whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{peers::Retry, picker};
+use super::peers::Retry;
 use crate::{
     id::{NodeId, RevisionId},
-    layout::Layout,
+    layout::{Layout, PieceRange},
     piece_set::PieceSet,
+    time::Instant,
 };
 
-/// An incomplete blob.
-///
-/// # Invariants
-/// `counts` has one entry for each piece and matches `available` while the blob is active.
+/// An incomplete blob. Small until it is active: a revision may have a hundred thousand of them.
 #[derive(Debug)]
 pub(crate) struct Blob {
     pub(crate) layout: Layout,
@@ -20,11 +18,39 @@ pub(crate) struct Blob {
     pub(crate) have: Option<PieceSet>,
     /// Downloads that wait for it.
     pub(crate) wanted_by: Vec<RevisionId>,
-    /// What observed peers have; `None` until their first report.
-    pub(crate) available: BTreeMap<NodeId, Option<PieceSet>>,
     /// Peers that failed with this blob.
     pub(crate) retries: BTreeMap<NodeId, Retry>,
+    /// Peers that sent bytes of it which do not verify.
+    pub(crate) liars: BTreeSet<NodeId>,
+    /// Live transfers.
+    pub(crate) live: u32,
+    /// Bytes that were asked for although they were on their way already.
+    pub(crate) doubled: u64,
+    /// Observed peers.
+    neighbours: BTreeMap<NodeId, Neighbour>,
+    /// Pieces that are here or asked for; made when it becomes active.
+    taken: Option<PieceSet>,
+    /// For each piece how many neighbours have it; as long as `taken`.
     counts: Vec<u16>,
+}
+
+/// An observed peer.
+#[derive(Debug)]
+pub(crate) struct Neighbour {
+    /// What it has; unknown until its first report.
+    pub(crate) have: Option<PieceSet>,
+    pub(crate) since: Instant,
+}
+
+/// What a report of a neighbour changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It is no neighbour.
+    Unknown,
+    /// Nothing that is missing here.
+    Idle,
+    /// It has something that is missing here.
+    Useful,
 }
 
 impl Blob {
@@ -33,64 +59,192 @@ impl Blob {
             layout: Layout::new(size),
             have: None,
             wanted_by: Vec::new(),
-            available: BTreeMap::new(),
             retries: BTreeMap::new(),
+            liars: BTreeSet::new(),
+            live: 0,
+            doubled: 0,
+            neighbours: BTreeMap::new(),
+            taken: None,
             counts: Vec::new(),
         }
     }
 
-    /// Pieces that are not here, nothing while that is unknown.
-    pub(crate) fn missing(&self) -> PieceSet {
-        self.have.as_ref().map_or_else(
-            || PieceSet::empty(self.layout.pieces()),
-            PieceSet::complement,
-        )
-    }
-
     /// Bytes that are here.
     pub(crate) fn bytes_have(&self) -> u64 {
-        self.have
-            .iter()
-            .flat_map(PieceSet::runs)
-            .map(|run| self.layout.len(run))
-            .sum()
+        let Some(have) = &self.have else { return 0 };
+        let last = PieceRange {
+            start: self.layout.pieces() - 1,
+            end: self.layout.pieces(),
+        };
+        // All pieces but the last are equally long.
+        let last = if have.contains(last.start) {
+            self.layout.piece_len - self.layout.len(last)
+        } else {
+            0
+        };
+        u64::from(have.count()) * self.layout.piece_len - last
     }
 
-    /// How many observed peers have each piece.
-    pub(crate) fn counts(&self) -> &[u16] {
-        &self.counts
-    }
-
-    /// Takes in what a peer has. Returns false if that peer is not observed.
-    pub(crate) fn set_available(&mut self, peer: NodeId, have: &PieceSet) -> bool {
+    /// Takes the blob up: from now on peers are observed and asked.
+    pub(crate) fn activate(&mut self) {
         let pieces = self.layout.pieces();
-        let Some(entry) = self.available.get_mut(&peer) else {
+        let have = self.have.clone();
+        self.taken = Some(have.unwrap_or_else(|| PieceSet::empty(pieces)));
+        self.counts = vec![0; usize::try_from(pieces).unwrap_or(0)];
+    }
+
+    /// Pieces that are here or asked for, and how many neighbours have each.
+    pub(crate) fn work(&self) -> Option<(&PieceSet, &[u16])> {
+        Some((self.taken.as_ref()?, &self.counts))
+    }
+
+    /// Bytes that are neither here nor asked for, at most.
+    pub(crate) fn bytes_open(&self) -> u64 {
+        let taken = self.taken.as_ref().map_or(0, PieceSet::count);
+        u64::from(self.layout.pieces() - taken).saturating_mul(self.layout.piece_len)
+    }
+
+    /// Pieces that are missing here, asked for or not.
+    pub(crate) fn missing(&self) -> u32 {
+        let have = self.have.as_ref().map_or(0, PieceSet::count);
+        self.layout.pieces() - have
+    }
+
+    /// Books pieces as asked for.
+    pub(crate) fn take(&mut self, range: PieceRange) {
+        if let Some(taken) = &mut self.taken {
+            taken.insert_range(range);
+        }
+    }
+
+    /// Books pieces as open again where they are not here. Who else is asked for them takes them again.
+    pub(crate) fn release(&mut self, range: PieceRange) {
+        let Some(taken) = &mut self.taken else { return };
+        taken.remove_range(range);
+        let Some(have) = &self.have else { return };
+        for piece in range.start..range.end.min(have.pieces()) {
+            if have.contains(piece) {
+                taken.insert(piece);
+            }
+        }
+    }
+
+    /// Books pieces as being here.
+    pub(crate) fn insert(&mut self, pieces: &PieceSet) {
+        let universe = self.layout.pieces();
+        self.have
+            .get_or_insert_with(|| PieceSet::empty(universe))
+            .insert_all(pieces);
+        if let Some(taken) = &mut self.taken {
+            taken.insert_all(pieces);
+        }
+    }
+
+    pub(crate) fn insert_range(&mut self, range: PieceRange) {
+        let universe = self.layout.pieces();
+        self.have
+            .get_or_insert_with(|| PieceSet::empty(universe))
+            .insert_range(range);
+        self.take(range);
+    }
+
+    /// Observed peers.
+    pub(crate) fn neighbours(&self) -> &BTreeMap<NodeId, Neighbour> {
+        &self.neighbours
+    }
+
+    /// Begins to observe a peer.
+    pub(crate) fn add_neighbour(&mut self, peer: NodeId, now: Instant) {
+        let neighbour = Neighbour {
+            have: None,
+            since: now,
+        };
+        self.neighbours.insert(peer, neighbour);
+    }
+
+    /// Takes in all that a neighbour has.
+    pub(crate) fn set_available(&mut self, peer: &NodeId, have: &PieceSet) -> Change {
+        let pieces = self.layout.pieces();
+        let Some(neighbour) = self.neighbours.get_mut(peer) else {
+            return Change::Unknown;
+        };
+        let have = have.resized(pieces);
+        let before = neighbour.have.take();
+        let before = before.unwrap_or_else(|| PieceSet::empty(pieces));
+        for piece in have.iter_without(&before, 0) {
+            count(&mut self.counts, piece, true);
+        }
+        for piece in before.iter_without(&have, 0) {
+            count(&mut self.counts, piece, false);
+        }
+        let useful = match &self.have {
+            Some(ours) => have.exceeds(ours),
+            None => !have.is_empty(),
+        };
+        neighbour.have = Some(have);
+        if useful { Change::Useful } else { Change::Idle }
+    }
+
+    /// Takes in what a neighbour gained.
+    pub(crate) fn gain_available(&mut self, peer: &NodeId, range: PieceRange) -> Change {
+        let pieces = self.layout.pieces();
+        let Some(neighbour) = self.neighbours.get_mut(peer) else {
+            return Change::Unknown;
+        };
+        let have = neighbour
+            .have
+            .get_or_insert_with(|| PieceSet::empty(pieces));
+        let mut change = Change::Idle;
+        for piece in range.start..range.end.min(pieces) {
+            if have.insert(piece) {
+                count(&mut self.counts, piece, true);
+                if self.have.as_ref().is_none_or(|ours| !ours.contains(piece)) {
+                    change = Change::Useful;
+                }
+            }
+        }
+        change
+    }
+
+    /// Forgets a neighbour; false if it was none.
+    pub(crate) fn remove_neighbour(&mut self, peer: &NodeId) -> bool {
+        let Some(neighbour) = self.neighbours.remove(peer) else {
             return false;
         };
-        *entry = Some(have.resized(pieces));
-        self.recount();
+        for piece in neighbour.have.iter().flat_map(PieceSet::iter) {
+            count(&mut self.counts, piece, false);
+        }
         true
     }
 
-    /// Forgets what a peer has.
-    pub(crate) fn remove_available(&mut self, peer: &NodeId) -> bool {
-        let known = self.available.remove(peer).is_some();
-        if known {
-            self.recount();
+    /// Neighbours that lack something themselves: what is asked for soon spreads on.
+    pub(crate) fn leeches(&self) -> usize {
+        let lacks = |neighbour: &&Neighbour| neighbour.have.as_ref().is_some_and(|h| !h.is_full());
+        self.neighbours.values().filter(lacks).count()
+    }
+
+    /// Checks what must hold between any two calls.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check_invariants(&self) {
+        let Some(taken) = &self.taken else { return };
+        if let Some(have) = &self.have {
+            assert!(!have.exceeds(taken), "what is here is not asked for");
         }
-        known
+        for (piece, count) in (0..).zip(&self.counts) {
+            let holds = |n: &&Neighbour| n.have.as_ref().is_some_and(|have| have.contains(piece));
+            let holders = self.neighbours.values().filter(holds).count();
+            assert_eq!(usize::from(*count), holders, "counts match reports");
+        }
     }
+}
 
-    /// What a peer has of what is missing here.
-    pub(crate) fn useful(&self, peer: &NodeId) -> Option<PieceSet> {
-        let have = self.available.get(peer)?.as_ref()?;
-        Some(self.missing().intersection(have))
-    }
-
-    fn recount(&mut self) {
-        self.counts = picker::counts(
-            self.layout.pieces(),
-            self.available.values().filter_map(Option::as_ref),
-        );
+fn count(counts: &mut [u16], piece: u32, more: bool) {
+    let at = usize::try_from(piece).unwrap_or(usize::MAX);
+    if let Some(count) = counts.get_mut(at) {
+        *count = if more {
+            count.saturating_add(1)
+        } else {
+            count.saturating_sub(1)
+        };
     }
 }

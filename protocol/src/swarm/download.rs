@@ -109,6 +109,15 @@ impl Download {
         self.gathering.is_none() && self.paused_until.is_none_or(|until| until <= now)
     }
 
+    /// Somebody waits for a blob: it is the next to become active.
+    pub(crate) fn hurry(&mut self, blob: &BlobHash) {
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting == blob)
+            && let Some(blob) = self.waiting.remove(at)
+        {
+            self.waiting.push_front(blob);
+        }
+    }
+
     /// Bytes by peer, most first.
     pub(crate) fn sources_ranked(&self) -> Vec<(NodeId, u64)> {
         let mut sources: Vec<_> = self

@@ -39,8 +39,8 @@ impl Swarm {
             .iter()
             .filter(|hash| download.incomplete.contains(*hash))
             .filter_map(|hash| self.blobs.get(hash))
-            .flat_map(|blob| &blob.available)
-            .filter(|(_, have)| have.as_ref().is_some_and(|have| !have.is_empty()))
+            .flat_map(|blob| blob.neighbours())
+            .filter(|(_, n)| n.have.as_ref().is_some_and(|have| !have.is_empty()))
             .map(|(peer, _)| *peer);
         observed.chain(download.sources.keys().copied()).collect()
     }
@@ -48,8 +48,9 @@ impl Swarm {
     /// When bytes of a download last arrived, and whether somebody is asked for more.
     pub(crate) fn activity(&self, revision: &RevisionId) -> Option<(Instant, bool)> {
         let download = self.downloads.get(revision)?;
-        let asked = self.requests.iter().any(|(_, transfer)| {
-            !transfer.cancelled && download.incomplete.contains(&transfer.blob)
+        let asked = self.active.iter().any(|hash| {
+            let live = self.blobs.get(hash).is_some_and(|blob| blob.live > 0);
+            live && download.incomplete.contains(hash)
         });
         Some((download.progressed, asked))
     }

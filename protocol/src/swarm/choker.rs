@@ -1,0 +1,255 @@
+//! Whose turn it is: one choice among requests that wait.
+//!
+//! Sent bytes are shared 60 : 20 : 20 between those who gave us most for what they got, everybody in turn, and
+//! newcomers, who have nothing to give yet. A share that nobody waits in goes to the others, so the line never
+//! idles. Among equals, what was sent least goes first.
+
+use std::cmp::Reverse;
+
+use super::ledger::Account;
+use crate::{service::UploadId, time::Instant};
+
+/// One request that waits, with what is known of its sender.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate {
+    pub(crate) upload: UploadId,
+    /// Requests of the same peer that are served now.
+    pub(crate) running: u32,
+    /// How often what it asks for was sent already.
+    pub(crate) copies: u32,
+    pub(crate) account: Account,
+}
+
+/// A share of what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Share {
+    /// By what peers gave us.
+    Reciprocity,
+    /// Everybody in turn.
+    Turn,
+    /// Who got next to nothing so far: the optimistic unchoke.
+    Newcomer,
+}
+
+/// All shares with their weights, in fifths.
+const SHARES: [(Share, u64); 3] = [
+    (Share::Reciprocity, 3),
+    (Share::Turn, 1),
+    (Share::Newcomer, 1),
+];
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    /// The share that its bytes are booked to.
+    pub(crate) share: Share,
+    /// The share by whose order it was chosen: another one if nobody waits in the first.
+    pub(crate) by: Share,
+    pub(crate) upload: UploadId,
+}
+
+/// Keeps the shares.
+#[derive(Debug, Default)]
+pub(crate) struct Choker {
+    /// Bytes sent in each share by its weight; the share that is furthest behind comes next.
+    spent: [u64; SHARES.len()],
+}
+
+impl Share {
+    fn admits(self, candidate: &Candidate) -> bool {
+        match self {
+            Self::Reciprocity => candidate.account.received() > 0,
+            Self::Turn => true,
+            Self::Newcomer => candidate.account.is_newcomer(),
+        }
+    }
+
+    /// The smallest goes first.
+    fn rank(self, candidate: &Candidate) -> Rank {
+        let account = &candidate.account;
+        let owed = match self {
+            Self::Reciprocity => account.owed(),
+            Self::Turn | Self::Newcomer => 0,
+        };
+        (
+            candidate.running,
+            Reverse(owed),
+            candidate.copies,
+            account.turn_at,
+            candidate.upload,
+        )
+    }
+}
+
+type Rank = (u32, Reverse<u64>, u32, Option<Instant>, UploadId);
+
+impl Choker {
+    /// Chooses one of those who wait, and the share it is served in. A waiting newcomer is preferred while no
+    /// newcomer is served.
+    pub(crate) fn choose(&self, waiting: &[Candidate], newcomer_served: bool) -> Option<Chosen> {
+        let first = |share: Share| {
+            let admitted = waiting.iter().filter(|candidate| share.admits(candidate));
+            admitted.min_by_key(|candidate| share.rank(candidate))
+        };
+        if let (false, Some(candidate)) = (newcomer_served, first(Share::Newcomer)) {
+            return Some(Chosen {
+                share: Share::Newcomer,
+                by: Share::Newcomer,
+                upload: candidate.upload,
+            });
+        }
+        let behind = SHARES
+            .iter()
+            .zip(&self.spent)
+            .min_by_key(|(_, spent)| **spent);
+        let (share, _) = *behind?.0;
+        // Whose share it is, then who gave, then anybody.
+        [share, Share::Reciprocity, Share::Turn]
+            .into_iter()
+            .find_map(|by| {
+                let upload = first(by)?.upload;
+                Some(Chosen { share, by, upload })
+            })
+    }
+
+    /// Books bytes to a share.
+    pub(crate) fn spend(&mut self, share: Share, bytes: u64) {
+        let least = self.spent.iter().copied().min().unwrap_or(0);
+        for ((other, weight), spent) in SHARES.iter().zip(&mut self.spent) {
+            *spent -= least;
+            if *other == share {
+                *spent = spent.saturating_add(bytes / weight);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{id::NodeId, swarm::ledger::Ledger};
+
+    const MIB: u64 = 1 << 20;
+
+    struct Bench {
+        ledger: Ledger,
+        choker: Choker,
+        clock: u64,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self {
+                ledger: Ledger::default(),
+                choker: Choker::default(),
+                clock: 0,
+            }
+        }
+
+        /// Serves one of peers 0..n that all wait; bytes are of one size.
+        fn serve(&mut self, waiting: &[u8], copies: &[u32]) -> u8 {
+            self.clock += 1;
+            let now = Instant(self.clock);
+            let candidates: Vec<Candidate> = waiting
+                .iter()
+                .map(|n| Candidate {
+                    upload: UploadId(u64::from(*n)),
+                    running: 0,
+                    copies: copies.get(usize::from(*n)).copied().unwrap_or(0),
+                    account: *self.ledger.account(NodeId::new([*n; 32]), now),
+                })
+                .collect();
+            let chosen = self.choker.choose(&candidates, true).unwrap();
+            self.choker.spend(chosen.share, MIB);
+            let upload = chosen.upload;
+            let n = u8::try_from(upload.0).unwrap();
+            let account = self.ledger.account(NodeId::new([n; 32]), now);
+            account.serve(chosen.by, now);
+            self.ledger.debit(NodeId::new([n; 32]), MIB, now);
+            n
+        }
+
+        fn credit(&mut self, n: u8, bytes: u64) {
+            self.ledger
+                .credit(NodeId::new([n; 32]), bytes, Instant(self.clock));
+        }
+    }
+
+    #[test]
+    fn who_gives_gets_most_and_who_gives_nothing_gets_his_turn() {
+        let mut bench = Bench::new();
+        let mut served = [0; 4];
+        for _ in 0..1_000 {
+            // Two give, two do not.
+            bench.credit(0, MIB);
+            bench.credit(1, MIB);
+            served[usize::from(bench.serve(&[0, 1, 2, 3], &[]))] += 1;
+        }
+        let givers = served[0] + served[1];
+        assert!((880..=920).contains(&givers), "{served:?}");
+        assert!(served[2] >= 40 && served[3] >= 40, "{served:?}");
+    }
+
+    #[test]
+    fn reciprocity_follows_what_was_given() {
+        let mut bench = Bench::new();
+        let mut served = [0; 2];
+        for _ in 0..1_000 {
+            bench.credit(0, 3 * MIB);
+            bench.credit(1, MIB);
+            served[usize::from(bench.serve(&[0, 1], &[]))] += 1;
+        }
+        assert!((620..=780).contains(&served[0]), "{served:?}");
+    }
+
+    #[test]
+    fn a_newcomer_is_served_soon_though_others_gave_much() {
+        let mut bench = Bench::new();
+        for _ in 0..100 {
+            bench.credit(0, MIB);
+            bench.serve(&[0], &[]);
+        }
+        bench.credit(0, 100 * MIB);
+        let until = (0..10).position(|_| bench.serve(&[0, 9], &[]) == 9);
+        assert!(until.is_some_and(|turns| turns <= 5), "{until:?}");
+    }
+
+    #[test]
+    fn a_newcomer_goes_first_while_none_is_served() {
+        let mut bench = Bench::new();
+        bench.credit(0, 100 * MIB);
+        bench.choker.spend(Share::Newcomer, 100 * MIB);
+        let candidate = |bench: &mut Bench, n: u8| Candidate {
+            upload: UploadId(u64::from(n)),
+            running: 0,
+            copies: 0,
+            account: *bench.ledger.account(NodeId::new([n; 32]), Instant(0)),
+        };
+        for _ in 0..5 {
+            let account = bench.ledger.account(NodeId::new([0; 32]), Instant(0));
+            account.serve(Share::Reciprocity, Instant(0));
+        }
+        let waiting = [candidate(&mut bench, 0), candidate(&mut bench, 1)];
+        let chosen = |served| bench.choker.choose(&waiting, served).unwrap().upload;
+        assert_eq!([chosen(false), chosen(true)], [UploadId(1), UploadId(0)]);
+    }
+
+    #[test]
+    fn what_was_sent_least_goes_first() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.serve(&[0, 1, 2], &[2, 1, 3]), 1);
+        assert_eq!(bench.serve(&[0, 2], &[2, 1, 3]), 0);
+    }
+
+    #[test]
+    fn nobody_starves() {
+        let mut bench = Bench::new();
+        let mut served = [0; 16];
+        for _ in 0..2_000 {
+            bench.credit(0, MIB);
+            let all: Vec<u8> = (0..16).collect();
+            served[usize::from(bench.serve(&all, &[]))] += 1;
+        }
+        assert!(served.iter().all(|served| *served >= 15), "{served:?}");
+    }
+}

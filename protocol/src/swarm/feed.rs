@@ -1,0 +1,159 @@
+//! Giving sources something to do: who may be asked for more, and how much in one go.
+
+use super::{Context, Swarm, blob::Blob, peers::Peer, picker::Choice, requests::Transfer};
+use crate::{
+    id::{BlobHash, NodeId},
+    layout::PieceRange,
+    limits,
+    service::Output,
+    time::Instant,
+};
+
+/// A transfer should take about this long, so that a peer's end or a faster peer is noticed in time.
+const TRANSFER_MS: u64 = 1_000;
+/// Among others who lack the blob too, a transfer should be this short: a piece spreads once it is whole, and so
+/// many small steps are fewer rounds than few large ones.
+const CROWD_MS: u64 = 50;
+/// Bytes asked of a peer whose rate is unknown.
+const TRANSFER_BYTES_START: u64 = 1024 * 1024;
+/// Every peer should get about this many turns in what is left, so that none of them serves it all.
+const TURNS: u64 = 4;
+/// Neighbours from which on a blob has a crowd: enough for one request at each to keep this node busy.
+const CROWD: usize = 6;
+
+impl Swarm {
+    /// Asks those who may have become useful for what is open.
+    pub(super) fn feed(&mut self, ctx: &mut Context<'_>) {
+        let mut peers = std::mem::take(&mut self.dirty.peers);
+        if std::mem::take(&mut self.dirty.everybody) {
+            peers = self.peers.keys().copied().collect();
+            ctx.rng.shuffle(&mut peers);
+            peers.sort_by_key(|peer| self.peers.get(peer).map_or(0, |peer| peer.in_flight));
+        }
+        // One transfer each in turn, so that what there is is shared.
+        while !peers.is_empty() {
+            peers.retain(|peer| self.feed_one(peer, ctx));
+        }
+    }
+
+    /// Gives a peer one transfer more; false if it has no room or nothing to offer.
+    fn feed_one(&mut self, id: &NodeId, ctx: &mut Context<'_>) -> bool {
+        let Some(peer) = self.peers.get(id) else {
+            return false;
+        };
+        if self.requests.len() >= limits::TRANSFERS_MAX || !self.has_room(peer) {
+            return false;
+        }
+        for at in 0..self.active.len() {
+            let Some(hash) = self.active.get(at).copied() else {
+                break;
+            };
+            if let Some(range) = self.choose(id, &hash, ctx) {
+                self.request(*id, hash, range, ctx);
+                return true;
+            }
+        }
+        self.rescue(id, ctx)
+    }
+
+    fn has_room(&self, peer: &Peer) -> bool {
+        let run = peer.rate().map_or(TRANSFER_BYTES_START, |rate| {
+            rate.saturating_mul(CROWD_MS) / 1_000
+        });
+        peer.has_room(self.is_crowded(), run)
+    }
+
+    fn is_crowded(&self) -> bool {
+        let blobs = self.active.iter().filter_map(|hash| self.blobs.get(hash));
+        blobs.map(|blob| blob.neighbours().len()).max() >= Some(CROWD)
+    }
+
+    /// Whether a peer may be asked for a blob now.
+    pub(super) fn may_ask(&self, id: &NodeId, blob: &Blob, now: Instant) -> bool {
+        let open = |revision| {
+            let download = self.downloads.get(revision);
+            download.is_some_and(|download| download.is_open(now))
+        };
+        blob.retries.get(id).is_none_or(|retry| retry.at <= now) && blob.wanted_by.iter().any(open)
+    }
+
+    /// Pieces of a blob to ask of a peer next: what a reader waits for, else the rarest.
+    fn choose(&self, id: &NodeId, hash: &BlobHash, ctx: &mut Context<'_>) -> Option<PieceRange> {
+        let blob = self.blobs.get(hash)?;
+        let have = blob.neighbours().get(id)?.have.as_ref()?;
+        let (taken, counts) = blob.work()?;
+        if !have.exceeds(taken) || !self.may_ask(id, blob, ctx.now) {
+            return None;
+        }
+        if blob.live >= limits::TRANSFERS_PER_BLOB_MAX {
+            return None;
+        }
+        let peer = self.peers.get(id)?;
+        let choice = Choice {
+            have,
+            taken,
+            counts,
+            run_max: self.run_max(blob, peer),
+        };
+        let urgent = self.readers.window(hash, blob.layout, self.pace.rate());
+        let quick = || {
+            let rates = peer.rate().zip(self.pace.median());
+            rates.is_none_or(|(rate, median)| rate >= median / 4)
+        };
+        urgent
+            .filter(|_| quick())
+            .find_map(|window| choice.first(window))
+            .or_else(|| choice.rarest(ctx.rng))
+    }
+
+    /// How many pieces to ask of a peer in one go: few when little is left for many peers or others wait for what
+    /// we get, and never more than the peer delivers in a short time.
+    fn run_max(&self, blob: &Blob, peer: &Peer) -> u32 {
+        let (mut open, mut suppliers) = (0_u64, 1_usize);
+        for blob in self.active.iter().filter_map(|hash| self.blobs.get(hash)) {
+            open = open.saturating_add(blob.bytes_open());
+            suppliers = suppliers.max(blob.neighbours().len());
+        }
+        let turns = u64::try_from(suppliers)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(TURNS);
+        let (millis, start) = if blob.leeches() > 1 {
+            (CROWD_MS, 0)
+        } else {
+            (TRANSFER_MS, TRANSFER_BYTES_START)
+        };
+        let pace = peer
+            .rate()
+            .map_or(start, |rate| rate.saturating_mul(millis) / 1_000);
+        let bytes = (open / turns).min(pace).min(limits::TRANSFER_BYTES_MAX);
+        u32::try_from(bytes / blob.layout.piece_len)
+            .unwrap_or(u32::MAX)
+            .max(1)
+    }
+
+    pub(super) fn request(
+        &mut self,
+        id: NodeId,
+        hash: BlobHash,
+        pieces: PieceRange,
+        ctx: &mut Context<'_>,
+    ) {
+        let (Some(blob), Some(peer)) = (self.blobs.get_mut(&hash), self.peers.get_mut(&id)) else {
+            return;
+        };
+        let bytes = blob.layout.len(pieces);
+        blob.take(pieces);
+        blob.live += 1;
+        peer.asked_for(bytes);
+        let request = ctx.out.request_id();
+        let transfer = Transfer::new(ctx.now, id, hash, pieces, bytes);
+        self.requests.insert(request, transfer);
+        ctx.out.push(Output::FetchPieces {
+            request,
+            peer: id,
+            blob: hash,
+            size: blob.layout.size,
+            pieces,
+        });
+    }
+}

@@ -1,0 +1,211 @@
+//! Filling free places: inspections, active blobs, observed peers.
+
+use super::{Context, News, Swarm, download};
+use crate::{
+    id::{BlobHash, NodeId, RevisionId},
+    limits,
+    piece_set::PieceSet,
+    service::{Event, Output},
+    time::Instant,
+};
+
+impl Swarm {
+    /// Uses every free place there is. Called after every change; looks only at what changed.
+    pub(super) fn schedule(&mut self, ctx: &mut Context<'_>) {
+        if std::mem::take(&mut self.dirty.downloads) {
+            self.inspect(ctx);
+            self.finish_downloads();
+            self.activate();
+            self.dirty.neighbours = true;
+        }
+        if std::mem::take(&mut self.dirty.neighbours) {
+            self.observe(ctx);
+        }
+        self.end_gathering(ctx.now);
+        self.feed(ctx);
+        if self.tick.is_none() {
+            self.plan_tick(ctx.now);
+        }
+    }
+
+    /// Looks into the blob store, a bounded number of blobs at a time.
+    fn inspect(&mut self, ctx: &mut Context<'_>) {
+        for (revision, download) in &mut self.downloads {
+            if !download.inspecting.is_empty() {
+                continue;
+            }
+            let mut asked = Vec::new();
+            while asked.len() < limits::BLOBS_PER_INSPECTION_MAX {
+                let Some((hash, size)) = download.uninspected.pop_front() else {
+                    break;
+                };
+                if let Some(blob) = self.blobs.get_mut(&hash) {
+                    blob.wanted_by.push(*revision);
+                    if blob.have.is_some() {
+                        let bytes = blob.bytes_have();
+                        download.bytes_done = download.bytes_done.saturating_add(bytes);
+                        download.bytes_reused = download.bytes_reused.saturating_add(bytes);
+                        download.incomplete.insert(hash);
+                        download.waiting.push_back(hash);
+                        continue;
+                    }
+                } else {
+                    self.blobs.insert(hash, Self::new_blob(size, *revision));
+                }
+                download.inspecting.insert(hash);
+                asked.push((hash, size));
+            }
+            if !asked.is_empty() {
+                let request = ctx.out.request_id();
+                let hashes = asked.iter().map(|(hash, _)| *hash).collect();
+                self.inspections.insert(request, hashes);
+                ctx.out.push(Output::InspectBlobs {
+                    request,
+                    blobs: asked,
+                });
+            } else if !download.announced && download.is_inspected() {
+                download.announced = true;
+                if download.bytes_missing() >= download::GATHER_BYTES_MAX {
+                    download.gathering = None;
+                    self.dirty.everybody = true;
+                }
+                ctx.out.event(Event::DownloadStarted {
+                    revision: *revision,
+                    bytes_total: download.bytes_total,
+                    bytes_have: download.bytes_done,
+                });
+            }
+        }
+    }
+
+    fn finish_downloads(&mut self) {
+        for (revision, download) in &self.downloads {
+            let told = News::Complete(*revision);
+            if download.is_complete() && !self.news.contains(&told) {
+                self.news.push(told);
+            }
+        }
+    }
+
+    /// Fills the window of active blobs, one from each download in turn.
+    fn activate(&mut self) {
+        let mut moved = true;
+        while moved && self.active.len() < limits::BLOBS_ACTIVE_MAX {
+            moved = false;
+            for download in self.downloads.values_mut() {
+                while let Some(hash) = download.waiting.pop_front() {
+                    let Some(blob) = self.blobs.get_mut(&hash) else {
+                        continue;
+                    };
+                    if !self.active.contains(&hash) {
+                        blob.activate();
+                        self.active.push(hash);
+                        moved = true;
+                        break;
+                    }
+                }
+                if self.active.len() >= limits::BLOBS_ACTIVE_MAX {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Observes every active blob at every useful peer, hinted ones first.
+    fn observe(&mut self, ctx: &mut Context<'_>) {
+        for hash in &self.active {
+            let Some(blob) = self.blobs.get_mut(hash) else {
+                continue;
+            };
+            if blob.neighbours().len() >= self.peers.len() {
+                continue;
+            }
+            let hinted = |wanted_by: &[RevisionId], peer: &NodeId| {
+                wanted_by.iter().any(|revision| {
+                    self.downloads
+                        .get(revision)
+                        .is_some_and(|d| d.hints.contains(peer) || d.sources.contains_key(peer))
+                })
+            };
+            let full = blob.neighbours().len() >= limits::NEIGHBOURS_MAX;
+            let has_nothing =
+                |have: &Option<PieceSet>| have.as_ref().is_some_and(PieceSet::is_empty);
+            let mut idle: Vec<NodeId> = blob
+                .neighbours()
+                .iter()
+                .filter(|(_, n)| full && has_nothing(&n.have))
+                .filter(|(id, _)| !hinted(&blob.wanted_by, id))
+                .map(|(id, _)| *id)
+                .collect();
+            if full && idle.is_empty() {
+                continue;
+            }
+            let mut candidates: Vec<(bool, u32, u32, NodeId)> = self
+                .peers
+                .keys()
+                .filter(|peer| !blob.neighbours().contains_key(*peer))
+                .filter(|peer| blob.retries.get(*peer).is_none_or(|r| r.at <= ctx.now))
+                .filter(|peer| !blob.liars.contains(*peer))
+                .map(|peer| {
+                    let unhinted = !hinted(&blob.wanted_by, peer);
+                    let penalty = self.penalties.of(peer, ctx.now);
+                    (unhinted, penalty, ctx.rng.u32(..), *peer)
+                })
+                .collect();
+            candidates.sort_unstable();
+            for (unhinted, _, _, peer) in candidates {
+                if blob.neighbours().len() >= limits::NEIGHBOURS_MAX {
+                    // A peer that is said to have it takes the place of one that has nothing.
+                    let Some(idle) = idle.pop().filter(|_| !unhinted) else {
+                        break;
+                    };
+                    blob.remove_neighbour(&idle);
+                    ctx.out.push(Output::Unobserve {
+                        peer: idle,
+                        blob: *hash,
+                    });
+                }
+                blob.add_neighbour(peer, ctx.now);
+                ctx.out.push(Output::Observe {
+                    peer,
+                    blob: *hash,
+                    size: blob.layout.size,
+                });
+            }
+        }
+    }
+
+    /// Ends the wait of small downloads when nobody else is expected.
+    fn end_gathering(&mut self, now: Instant) {
+        for download in self.downloads.values_mut() {
+            let Some(gathering) = &download.gathering else {
+                continue;
+            };
+            let over = gathering.until <= now || {
+                let known = |peer| self.peers.contains_key(peer) || self.penalties.is_banned(peer);
+                let answered = |hash: &&BlobHash| {
+                    let neighbours = self.blobs.get(*hash).map(super::Blob::neighbours);
+                    neighbours.is_none_or(|n| n.values().all(|n| n.have.is_some()))
+                };
+                let mut blobs = self.active.iter();
+                gathering.searched
+                    && download.hints.iter().all(known)
+                    && blobs.all(|hash| !download.incomplete.contains(hash) || answered(&hash))
+            };
+            if over {
+                download.gathering = None;
+                self.dirty.everybody = true;
+            }
+        }
+    }
+
+    /// When something is due although nothing happens.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        let downloads = self.downloads.values().flat_map(|download| {
+            let gathering = download.gathering.as_ref().map(|gathering| gathering.until);
+            [gathering, download.paused_until]
+        });
+        let others = [self.tick, self.penalties.next_pardon(), self.uploads.wake()];
+        downloads.chain(others).flatten().min()
+    }
+}

@@ -1,0 +1,217 @@
+//! The regular look around: who is late, who is too slow to keep, whom to try instead.
+
+use std::time::Duration;
+
+use super::{Context, Swarm, peers::Retry};
+use crate::{
+    id::{BlobHash, NodeId},
+    limits,
+    service::{Event, Output, RequestId},
+    time::Instant,
+};
+
+/// How often to look around while something is on its way.
+const TICK: Duration = Duration::from_millis(250);
+/// How often while nothing is.
+const TICK_IDLE: Duration = Duration::from_secs(1);
+/// A peer whose rate is under this part of the median …
+const SLOW_PART: u64 = 10;
+/// … for this long is dropped.
+const SLOW_FOR: Duration = Duration::from_secs(10);
+/// How often a neighbour that brings nothing makes room for another.
+const REPLACE_EVERY: Duration = Duration::from_secs(5);
+/// A neighbour gets this long to be of use.
+const PROBATION: Duration = Duration::from_secs(15);
+
+/// How fast bytes arrive: of all peers together, and of one peer like another.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    bytes: u64,
+    since: Option<Instant>,
+    rate: u64,
+    median: Option<u64>,
+    /// Transfers that moved at the last look.
+    moving: u64,
+}
+
+impl Pace {
+    /// Books bytes that arrived.
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Bytes per second from all peers.
+    pub(crate) fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    /// Bytes per second of the peer in the middle.
+    pub(crate) fn median(&self) -> Option<u64> {
+        self.median
+    }
+
+    /// What one transfer gets while all share our own line.
+    fn share(&self) -> u64 {
+        self.rate / self.moving.max(1)
+    }
+}
+
+impl Swarm {
+    /// Looks around if it is time to.
+    pub(super) fn look_around(&mut self, ctx: &mut Context<'_>) {
+        if self.tick.is_none_or(|at| at > ctx.now) {
+            return;
+        }
+        self.tick = None;
+        self.measure(ctx.now);
+        self.end_late(ctx);
+        self.drop_slow(ctx);
+        self.replace_worst(ctx);
+        self.dirty.neighbours = true;
+        self.dirty.everybody = true;
+    }
+
+    /// When to look around next.
+    pub(super) fn plan_tick(&mut self, now: Instant) {
+        if self.active.is_empty() || (self.peers.is_empty() && self.requests.is_empty()) {
+            self.tick = None;
+            return;
+        }
+        let interval = if self.requests.is_empty() {
+            TICK_IDLE
+        } else {
+            TICK
+        };
+        let at = now + interval;
+        self.tick = Some(self.tick.map_or(at, |tick| tick.min(at)));
+    }
+
+    fn measure(&mut self, now: Instant) {
+        let since = *self.pace.since.get_or_insert(now);
+        let millis = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
+        if millis >= 200 {
+            let measured = self.pace.bytes.saturating_mul(1_000) / millis;
+            self.pace.rate = self.pace.rate / 2 + measured / 2;
+            self.pace.bytes = 0;
+            self.pace.since = Some(now);
+        }
+        let moving = self.requests.live().filter(|(_, t)| !t.waits()).count();
+        self.pace.moving = u64::try_from(moving).unwrap_or(u64::MAX);
+        let serving = self
+            .peers
+            .values()
+            .filter(|peer| self.is_serving(peer, now));
+        let mut rates: Vec<u64> = serving.filter_map(super::Peer::rate).collect();
+        rates.sort_unstable();
+        self.pace.median = rates.get(rates.len() / 2).copied();
+    }
+
+    /// Gives up transfers that are late and keeps their peers off the blob for a while.
+    fn end_late(&mut self, ctx: &mut Context<'_>) {
+        let late: Vec<(RequestId, NodeId, BlobHash, Option<u64>)> = self
+            .requests
+            .live()
+            .filter(|(_, transfer)| {
+                let peer = self.peers.get(&transfer.peer);
+                let rate = peer.and_then(super::Peer::rate).or(self.pace.median);
+                // As slow as everybody is our own line, not the peer.
+                let rate = rate.map(|rate| rate.min(self.pace.share()));
+                transfer.is_late(ctx.now, rate)
+            })
+            .map(|(request, t)| {
+                let rate = t.moved.map(|_| t.rate(ctx.now));
+                (request, t.peer, t.blob, rate)
+            })
+            .collect();
+        let mut told = Vec::new();
+        for (request, peer, blob, rate) in late {
+            self.cancel(request, ctx);
+            self.put_off(peer, &blob, rate, ctx);
+            if !told.contains(&peer) {
+                told.push(peer);
+                self.penalties.stalled(peer, ctx.now);
+                ctx.out.event(Event::PeerStalled { peer });
+            }
+        }
+    }
+
+    /// Drops peers that are far slower than the others for long.
+    fn drop_slow(&mut self, ctx: &mut Context<'_>) {
+        let Some(median) = self.pace.median else {
+            return;
+        };
+        let mut dropped = Vec::new();
+        for (id, peer) in &mut self.peers {
+            let slow = peer.rate().is_some_and(|rate| rate < median / SLOW_PART);
+            if !slow {
+                peer.slow_since = None;
+            } else if ctx.now.since(*peer.slow_since.get_or_insert(ctx.now)) >= SLOW_FOR {
+                peer.slow_since = None;
+                dropped.push(*id);
+            }
+        }
+        for peer in dropped {
+            for hash in self.active.clone() {
+                self.drop_neighbour(&peer, &hash, ctx);
+            }
+        }
+    }
+
+    /// Ends an observation and what was asked there; the peer may come back after a long while.
+    fn drop_neighbour(&mut self, peer: &NodeId, hash: &BlobHash, ctx: &mut Context<'_>) {
+        let Some(blob) = self.blobs.get_mut(hash) else {
+            return;
+        };
+        if !blob.remove_neighbour(peer) {
+            return;
+        }
+        blob.retries.insert(*peer, Retry::late(ctx.now));
+        ctx.out.push(Output::Unobserve {
+            peer: *peer,
+            blob: *hash,
+        });
+        let owed: Vec<RequestId> = self
+            .requests
+            .of_blob(hash)
+            .filter(|(_, transfer)| transfer.peer == *peer)
+            .map(|(request, _)| request)
+            .collect();
+        for request in owed {
+            self.cancel(request, ctx);
+        }
+    }
+
+    /// Where all places are taken and others wait for one, the neighbour that brought least goes.
+    fn replace_worst(&mut self, ctx: &mut Context<'_>) {
+        if self
+            .replaced
+            .is_some_and(|at| ctx.now.since(at) < REPLACE_EVERY)
+        {
+            return;
+        }
+        self.replaced = Some(ctx.now);
+        for hash in self.active.clone() {
+            let Some(blob) = self.blobs.get(&hash) else {
+                continue;
+            };
+            let neighbours = blob.neighbours();
+            if neighbours.len() < limits::NEIGHBOURS_MAX || self.peers.len() <= neighbours.len() {
+                continue;
+            }
+            let worst = neighbours
+                .iter()
+                .filter(|(_, neighbour)| ctx.now.since(neighbour.since) >= PROBATION)
+                .filter_map(|(id, _)| {
+                    let peer = self.peers.get(id)?;
+                    let useless = !self.is_serving(peer, ctx.now);
+                    let penalty = self.penalties.of(id, ctx.now);
+                    let rank = (penalty, std::cmp::Reverse(peer.delivered));
+                    useless.then_some((rank, *id))
+                })
+                .max();
+            if let Some((_, worst)) = worst {
+                self.drop_neighbour(&worst, &hash, ctx);
+            }
+        }
+    }
+}
