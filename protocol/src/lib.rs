@@ -24,6 +24,7 @@ pub mod accept;
 pub mod codec;
 pub mod discovery;
 pub mod diversity;
+pub mod formats;
 pub mod freshness;
 pub mod head;
 pub mod id;

@@ -56,6 +56,13 @@ pub const TENSOR_DIMENSIONS_MAX: usize = 8;
 pub const TENSOR_NAME_LEN_MAX: usize = 512;
 /// Bytes of a tensor's element type.
 pub const TENSOR_DTYPE_LEN_MAX: usize = 32;
+/// Bytes before the tensors of a weight file: what the safetensors library itself reads at most. The largest
+/// vocabularies in GGUF headers come to some 20 MB.
+pub const WEIGHTS_HEADER_LEN_MAX: u64 = 100_000_000;
+/// Key-value pairs in the header of a weight file; GGUF files in use have some fifty.
+pub const METADATA_KEYS_MAX: usize = 65_536;
+/// Bytes of a metadata key in a GGUF header, as its specification says.
+pub const METADATA_KEY_LEN_MAX: usize = 65_535;
 /// A references object: some thousand tags.
 pub const REFS_LEN_MAX: usize = 64 * 1024;
 /// Entries of one list of a references object: no more fit its length.

@@ -5,3 +5,4 @@ mod equivocation;
 mod fixture;
 mod parsers_survive;
 mod vectors;
+mod weights;

@@ -24,3 +24,4 @@ mod refusals;
 mod restart;
 mod silence;
 mod swarm;
+mod weights;
