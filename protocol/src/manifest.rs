@@ -9,17 +9,19 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     codec::{Object, bounded, is_plain_text},
-    id::{BlobHash, ObjectId, RepositoryId, RevisionId},
+    id::{BlobHash, RepositoryId, RevisionId},
     limits,
     path::RepoPath,
     time::Timestamp,
 };
 
 mod role;
+pub mod tensors;
 #[cfg(test)]
 mod tests;
 
 pub use role::{Kind, Relation, Role};
+pub use tensors::Tensor;
 
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -67,36 +69,6 @@ pub struct Card {
     /// Base models by revision, sorted, no duplicates.
     #[cbor(n(5), decode_with = "bounded::<{ limits::BASE_MODELS_MAX }, _, _>")]
     pub base_models: Vec<(RevisionId, Relation)>,
-}
-
-/// One tensor of a safetensors or GGUF file.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Tensor {
-    /// Index into the manifest's files.
-    #[n(0)]
-    pub file: u32,
-    /// Name.
-    #[n(1)]
-    pub name: String,
-    /// Element type as its format spells it.
-    #[n(2)]
-    pub dtype: String,
-    /// Shape.
-    #[cbor(
-        n(3),
-        decode_with = "bounded::<{ limits::TENSOR_DIMENSIONS_MAX }, _, _>"
-    )]
-    pub shape: Vec<u64>,
-    /// Byte offset in the file.
-    #[n(4)]
-    pub offset: u64,
-    /// Bytes.
-    #[n(5)]
-    pub len: u64,
-    /// BLAKE3 of those bytes.
-    #[n(6)]
-    pub blake3: ObjectId,
 }
 
 /// One revision.
@@ -236,25 +208,9 @@ impl Manifest {
             {
                 return Err(format!("a tensor reaches beyond `{}`", file.path));
             }
-            if tensor.shape.len() > limits::TENSOR_DIMENSIONS_MAX {
-                return Err("a tensor has too many dimensions".to_owned());
-            }
-            text("tensor name", &tensor.name, 1, limits::TENSOR_NAME_LEN_MAX)?;
-            text(
-                "tensor type",
-                &tensor.dtype,
-                1,
-                limits::TENSOR_DTYPE_LEN_MAX,
-            )?;
+            tensor.validate()?;
         }
         Ok(())
-    }
-}
-
-impl Tensor {
-    /// What an index is sorted by.
-    fn place(&self) -> (u32, u64, &str) {
-        (self.file, self.offset, &self.name)
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     codec::{DecodeError, decode_object, decode_preimage, encode, object_id, preimage},
-    id::PublisherId,
+    id::{ObjectId, PublisherId},
 };
 
 fn file(path: &str, size: u64, hash: u8) -> File {
