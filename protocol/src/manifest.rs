@@ -16,11 +16,13 @@ use crate::{
 };
 
 mod role;
+mod spans;
 pub mod tensors;
 #[cfg(test)]
 mod tests;
 
 pub use role::{Kind, Relation, Role};
+pub use spans::{SPAN_LOG2_MAX, SPAN_LOG2_MIN, Spans, span_hash};
 pub use tensors::Tensor;
 
 /// One file.
@@ -45,6 +47,9 @@ pub struct File {
     /// What it is for.
     #[n(5)]
     pub role: Role,
+    /// Hashes inside the file, for sources that send none. Only files of more than one span have them.
+    #[n(6)]
+    pub spans: Option<Spans>,
 }
 
 /// The card's machine-readable part.
@@ -149,6 +154,10 @@ impl Manifest {
                     "`{}` contradicts another file of the same hash",
                     file.path
                 ));
+            }
+            if let Some(spans) = &file.spans {
+                let checked = spans.check(&file.blake3, file.size);
+                checked.map_err(|what| format!("`{}` has {what}", file.path))?;
             }
         }
         if total > u128::from(limits::REVISION_SIZE_MAX) {

@@ -106,6 +106,7 @@ impl Publisher {
             sha256: *hash.as_bytes(),
             git_sha1: None,
             role: Role::Weights,
+            spans: None,
         }
     }
 

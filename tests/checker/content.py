@@ -5,9 +5,10 @@ import unicodedata
 
 from blake3 import blake3
 
-from canonical import array, ascending, decode, fixed, is_plain_text, record, row, text, uint
+from canonical import array, ascending, blob, decode, fixed, is_plain_text, record, row, text, uint
 from crypto import HASH, domain, hash_of
 from identity import repository_name
+from tree import root_of
 from vectors import need
 
 MANIFEST_LEN_MAX = 16 * 1024 * 1024
@@ -37,6 +38,7 @@ def repository_path(value):
     return value
 
 
+SPANS = record((0, "log2", uint(26)), (1, "hashes", blob))
 FILE = record(
     (0, "path", repository_path),
     (1, "size", uint()),
@@ -44,6 +46,7 @@ FILE = record(
     (3, "sha256", fixed(32)),
     (4, "git_sha1", fixed(20), "optional"),
     (5, "role", uint(6)),
+    (6, "spans", SPANS, "optional"),
 )
 SHORT = text(256, 1)
 CARD = record(
@@ -80,6 +83,16 @@ def fold(value):
     return unicodedata.normalize("NFC", value.lower().upper())
 
 
+def check_spans(file):
+    """The spans' hashes are one layer of the file's tree."""
+    log2, hashes = file["spans"]["log2"], file["spans"]["hashes"]
+    need(18 <= log2, "a span that is too short")
+    count = -(-file["size"] >> log2) if file["size"] else 0
+    need(count >= 2 and len(hashes) == 32 * count, "not as many spans as the size makes")
+    nodes = [hashes[at : at + 32] for at in range(0, len(hashes), 32)]
+    need(root_of(nodes) == file["blake3"], "spans of another content")
+
+
 def check_files(files):
     ascending([file["path"].encode() for file in files], "files")
     blobs = {}
@@ -87,6 +100,8 @@ def check_files(files):
         need((file["size"] == 0) == (file["blake3"] == EMPTY), "a size that does not fit its hash")
         need(file["git_sha1"] is None or file["size"] <= GIT_SHA1_SIZE_MAX, "a needless git hash")
         facts = (file["size"], file["sha256"], file["git_sha1"])
+        if file["spans"] is not None:
+            check_spans(file)
         need(blobs.setdefault(file["blake3"], facts) == facts, "one hash, two files")
     need(sum(file["size"] for file in files) <= 1 << 53, "sizes add up to too much")
     folded = {fold(file["path"]) for file in files}

@@ -12,6 +12,7 @@ fn file(path: &str, size: u64, hash: u8) -> File {
         sha256: [hash; 32],
         git_sha1: None,
         role: Role::of_path(path),
+        spans: None,
     }
 }
 

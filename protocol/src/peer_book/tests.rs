@@ -291,10 +291,10 @@ fn peer_that_moves_into_a_full_network_stays_where_it_was() {
 
 #[test]
 fn bounds_hold_whatever_happens() {
-    for seed in 0..4 {
+    for seed in 0..3 {
         let mut rng = Rng::with_seed(seed);
         let mut bench = Bench::new();
-        for _ in 0..2_000 {
+        for _ in 0..800 {
             let peer = rng.u32(..400);
             let address = in_network(rng.u32(..90), peer);
             match rng.u8(..8) {

@@ -212,6 +212,7 @@ proptest! {
                 sha256: digest,
                 git_sha1: None,
                 role: Role::of_path(path),
+                spans: None,
             })
         });
         let manifest = Manifest {

@@ -3,7 +3,9 @@
 use weft_protocol::{
     codec::{self, Object},
     id::{BlobHash, RepositoryId},
-    manifest::{Card, File, Kind, Manifest, Relation, Role, Tensor},
+    manifest::{
+        Card, File, Kind, Manifest, Relation, Role, SPAN_LOG2_MIN, Spans, Tensor, span_hash,
+    },
     refs::Refs,
 };
 
@@ -28,6 +30,27 @@ fn file(path: &str, size: u64, n: u8) -> File {
         sha256: [n; 32],
         git_sha1: None,
         role: Role::of_path(path),
+        spans: None,
+    }
+}
+
+/// A file of zeros that is longer than two spans.
+fn with_spans() -> Manifest {
+    let content = vec![0; (2 << SPAN_LOG2_MIN) + 1_000];
+    let len = 1 << SPAN_LOG2_MIN;
+    let spans: Vec<_> = content
+        .chunks(len)
+        .enumerate()
+        .map(|(n, bytes)| span_hash((n * len) as u64, bytes))
+        .collect();
+    let zeros = File {
+        blake3: hash(&content),
+        spans: Some(Spans::new(SPAN_LOG2_MIN, &spans)),
+        ..file("zeros.bin", content.len() as u64, 7)
+    };
+    Manifest {
+        files: vec![zeros],
+        ..plain()
     }
 }
 
@@ -137,7 +160,12 @@ fn path(name: &str, path: &str) -> Vector {
 pub(super) fn manifest() -> VectorFile {
     let mut vectors = vec![
         accept("plain", "Two files and an empty card.", &plain()),
-        accept("full", "Every field is used.", &full()),
+        accept("full", "Every field is used but one.", &full()),
+        accept(
+            "spans",
+            "A file of three spans, whose hashes merge to its own.",
+            &with_spans(),
+        ),
         accept(
             "no_files",
             "A revision may be empty.",
@@ -264,6 +292,25 @@ fn broken_manifests() -> Vec<Vector> {
             "A licence that would clear a terminal.",
             |m| {
                 m.card.license = Some("mit\u{1b}[2J".to_owned());
+            },
+        ),
+        broken(
+            "spans_of_other_content",
+            "Span hashes that do not merge to the file's.",
+            |m| {
+                m.files = with_spans().files;
+                m.files[0].blake3 = BlobHash::new([7; 32]);
+            },
+        ),
+        broken("spans_of_other_size", "A span too few.", |m| {
+            m.files = with_spans().files;
+            m.files[0].size += 1 << SPAN_LOG2_MIN;
+        }),
+        broken(
+            "spans_of_one_span",
+            "The hash of one span, which is the whole file.",
+            |m| {
+                m.files[4].spans = Some(Spans::new(SPAN_LOG2_MIN + 2, &[[1; 32]]));
             },
         ),
         broken("parent_twice", "One parent twice.", |m| {

@@ -13,6 +13,7 @@ fn file(path: &str, content: &[u8], large: bool) -> File {
         sha256: sha2::Sha256::digest(content).into(),
         git_sha1: (!large).then(|| git_object("blob", content)),
         role: Role::Other,
+        spans: None,
     }
 }
 
