@@ -37,6 +37,7 @@ mod place;
 mod provide;
 mod read;
 mod room;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod work;

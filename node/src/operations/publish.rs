@@ -14,7 +14,7 @@ use weft_protocol::{
     id::{ObjectId, RepositoryId, RepositoryName},
     identity::IdentityLog,
     log,
-    manifest::{Card, File, Kind, Manifest, Role},
+    manifest::{Card, File, Kind, Manifest, Role, Spans},
     op::{RevisionRecord, RevisionState},
     refs::{RefName, Refs},
     service::{Command, Outcome, Publication, Resolved, Selector},
@@ -43,6 +43,15 @@ struct Tip {
 }
 
 impl Operations {
+    /// Gives large files the hashes by which parts of them can be checked.
+    async fn add_spans(&self, files: &mut [File]) {
+        let bytes_total = files.iter().map(|file| file.size).sum();
+        let log2 = Spans::log2_for(bytes_total);
+        for file in files {
+            file.spans = self.transfer.spans(file.blake3, file.size, log2).await;
+        }
+    }
+
     /// Signs a folder as a new revision and starts offering it.
     pub(crate) async fn publish(
         &self,
@@ -65,7 +74,8 @@ impl Operations {
         };
 
         let imported = self.import(&found, reporter).await?;
-        let files = describe(&found, &imported);
+        let mut files = describe(&found, &imported);
+        self.add_spans(&mut files).await;
         let card = read_card(&found, &request).await?;
         // Drawn late and given up if anything fails: the user sees its phrase only when all went well.
         let (identity, drawn) = match publisher {
@@ -385,6 +395,7 @@ fn describe(found: &[Found], imported: &[Imported]) -> Vec<File> {
             sha256: imported.sha256,
             git_sha1: imported.git_sha1,
             role: Role::of_path(found.path.as_str()),
+            spans: None,
         })
         .collect()
 }

@@ -213,3 +213,17 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     }
     found
 }
+
+#[tokio::test]
+async fn spans_of_a_blob_are_a_layer_of_its_tree() {
+    let node = Node::start(76).await;
+    for (seed, size) in [(1, (1 << 18) + 1), (2, 3 << 18), (3, (9 << 18) + 1_025)] {
+        let file = File::random(seed, size);
+        let path = node.write("file", &file.bytes).await;
+        let imported = node.handle.import(&path, |_| {}).await.unwrap();
+        let spans = node.handle.spans(imported.blake3, file.size, 18).await;
+        assert_eq!(spans.unwrap().check(&file.blob, file.size), Ok(()));
+        // One span is the file itself.
+        assert_eq!(node.handle.spans(file.blob, file.size, 26).await, None);
+    }
+}
