@@ -18,6 +18,8 @@ mod node;
 mod operations;
 mod service;
 mod storage;
+#[allow(dead_code, reason = "the data plane takes it up step by step")]
+mod store;
 pub mod transfer;
 
 pub use config::Config;

@@ -2,7 +2,7 @@
 //!
 //! | key | bytes |
 //! |---|---|
-//! | publisher, node, object | its 32 bytes |
+//! | publisher, node, object, blob | its 32 bytes |
 //! | repository | publisher ‖ folded name ‖ `00` |
 //! | repository and index | repository ‖ index as 8 big-endian bytes |
 //! | repository and revision | repository ‖ 32 bytes |

@@ -3,13 +3,14 @@
 use std::sync::{PoisonError, RwLock};
 
 use weft_protocol::{
-    id::{ObjectId, RepositoryId},
+    id::{BlobHash, ObjectId, RepositoryId},
     op::{Op, Snapshot},
     sign::Envelope,
 };
 
 use crate::{
     Registry,
+    blob::{BlobRecord, BlobWrite},
     error::Error,
     key,
     local::{DhtProvider, DhtRecord, Petname, PetnameTarget},
@@ -181,6 +182,48 @@ impl<T: Tables> Registry for Ledger<T> {
             Some(value.to_vec()),
             Durability::Synced,
         )
+    }
+
+    fn blob(&self, blob: &BlobHash) -> Result<Option<BlobRecord>, Error> {
+        self.tables
+            .get(Family::Blobs, blob.as_bytes())?
+            .map(|bytes| record::decode(Family::Blobs, &bytes))
+            .transpose()
+    }
+
+    fn outboard(&self, blob: &BlobHash) -> Result<Option<Vec<u8>>, Error> {
+        self.tables.get(Family::Outboards, blob.as_bytes())
+    }
+
+    fn blobs(&self) -> Result<Vec<(BlobHash, BlobRecord)>, Error> {
+        self.tables
+            .scan(Family::Blobs, &[])?
+            .iter()
+            .map(|(key, value)| {
+                let blob = BlobHash::new(record::fixed(Family::Blobs, key)?);
+                Ok((blob, record::decode(Family::Blobs, value)?))
+            })
+            .collect()
+    }
+
+    fn write_blobs(&self, writes: &[BlobWrite], durability: Durability) -> Result<(), Error> {
+        let mut batch = Vec::with_capacity(writes.len() * 2);
+        for write in writes {
+            let key = || write.blob.as_bytes().to_vec();
+            batch.push(Write {
+                family: Family::Blobs,
+                key: key(),
+                value: write.record.as_ref().map(record::encode),
+            });
+            if write.record.is_none() || write.outboard.is_some() {
+                batch.push(Write {
+                    family: Family::Outboards,
+                    key: key(),
+                    value: write.outboard.clone(),
+                });
+            }
+        }
+        self.tables.write(batch, durability)
     }
 
     fn sync(&self) -> Result<(), Error> {

@@ -4,16 +4,17 @@
 //! after a restart. It never touches the network, never reads a clock and never decides anything: the
 //! rules that [`Registry::commit`] checks again are a second lock on the same door.
 //!
-//! Reading order: [`Registry`] (what can be asked), [`Error`] (how it says no), [`schema`] and
-//! [`key`] (where each fact lies), [`record`] (how it is written), [`plan`] (a batch of ops turned
-//! into checked writes), [`ledger`] (the one implementation, over any [`tables::Tables`]), and the two
-//! tables: [`mem`] and, with the feature `rocks`, `rocks`. [`failing`] breaks either of them on purpose.
+//! Reading order: [`Registry`] (what can be asked), [`Error`] (how it says no), [`schema`] and [`key`] (where each
+//! fact lies), [`record`] and [`blob`] (how it is written), [`plan`] (a batch of ops turned into checked writes),
+//! [`ledger`] (the one implementation, over any [`tables::Tables`]), and the two tables: [`mem`] and, with the feature
+//! `rocks`, `rocks`. [`failing`] breaks either of them on purpose.
 //!
 //! Invariants:
 //! - A batch is applied whole or not at all, and is on disk before `commit` returns.
 //! - The index of a repository's tip never falls, and an accepted head is never replaced by another.
 //! - A database written by a newer version is refused before anything in it changes.
 
+pub mod blob;
 pub mod error;
 pub mod failing;
 pub mod key;
@@ -30,7 +31,7 @@ pub mod schema;
 pub mod tables;
 
 use weft_protocol::{
-    id::{ObjectId, RepositoryId},
+    id::{BlobHash, ObjectId, RepositoryId},
     op::{Op, Snapshot},
     sign::Envelope,
 };
@@ -38,10 +39,12 @@ use weft_protocol::{
 #[cfg(feature = "rocks")]
 pub use self::rocks::RocksRegistry;
 pub use self::{
+    blob::{BlobRecord, BlobWrite},
     error::Error,
     ledger::Ledger,
     local::{DhtProvider, DhtRecord, Petname, PetnameTarget},
     mem::MemoryRegistry,
+    tables::Durability,
 };
 
 /// The facts of one node. Synchronous: callers keep it off their async threads.
@@ -156,6 +159,30 @@ pub trait Registry: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Failures of the storage.
     fn set_setting(&self, key: &str, value: &[u8]) -> Result<(), Error>;
+
+    /// What is here of a blob.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if what is stored makes no sense, or a failure of the storage.
+    fn blob(&self, blob: &BlobHash) -> Result<Option<BlobRecord>, Error>;
+
+    /// The hash tree of a blob that is stored here because it is small.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    fn outboard(&self, blob: &BlobHash) -> Result<Option<Vec<u8>>, Error>;
+
+    /// What is here of all blobs, by hash.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if what is stored makes no sense, or a failure of the storage.
+    fn blobs(&self) -> Result<Vec<(BlobHash, BlobRecord)>, Error>;
+
+    /// Changes what is known of blobs, all of it or nothing.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    fn write_blobs(&self, writes: &[BlobWrite], durability: Durability) -> Result<(), Error>;
 
     /// Brings unsynced writes (the DHT's) to disk; called on an orderly shutdown.
     ///

@@ -5,7 +5,7 @@
 //! [`crate::migrate`].
 
 /// The schema version this program reads and writes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The key in [`Family::Meta`] that holds the schema version as four big-endian bytes.
 pub const VERSION_KEY: &[u8] = b"schema";
@@ -45,11 +45,15 @@ pub enum Family {
     Petnames,
     /// Key → small setting.
     Settings,
+    /// Blob → what is here of it.
+    Blobs,
+    /// Blob → its hash tree, where that is small.
+    Outboards,
 }
 
 impl Family {
     /// Every family, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Meta,
         Self::Identities,
         Self::IdentityForks,
@@ -66,6 +70,8 @@ impl Family {
         Self::DhtProviders,
         Self::Petnames,
         Self::Settings,
+        Self::Blobs,
+        Self::Outboards,
     ];
 
     /// The column family's name on disk.
@@ -88,6 +94,8 @@ impl Family {
             Self::DhtProviders => "dht_providers",
             Self::Petnames => "petnames",
             Self::Settings => "settings",
+            Self::Blobs => "blobs",
+            Self::Outboards => "outboards",
         }
     }
 }

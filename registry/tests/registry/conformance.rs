@@ -2,11 +2,14 @@
 //! again; [`reopened`] shows that what holds now holds after a restart.
 
 use weft_protocol::{
-    id::NodeId,
+    id::{BlobHash, NodeId},
     op::{IdentityFacts, MirrorScope, Op, Pin, RepositoryFacts, RevisionState, Snapshot},
     sign::Signature,
 };
-use weft_registry::{DhtProvider, Error, PetnameTarget, Registry, mem::MemoryTables};
+use weft_registry::{
+    BlobRecord, BlobWrite, DhtProvider, Durability, Error, PetnameTarget, Registry,
+    mem::MemoryTables,
+};
 
 use crate::samples::{
     dht_provider, dht_record, envelope, id, ids, mirror, object, peer, put_head, put_leaves,
@@ -73,6 +76,7 @@ suites! {
     dht_providers_are_kept_per_key
     petnames_are_kept
     settings_are_kept
+    blobs_are_kept_with_their_small_trees
     empty_batch_is_accepted
 }
 
@@ -665,6 +669,38 @@ fn settings_are_kept(storage: &impl Storage) {
     registry.set_setting("limit", b"").unwrap();
     reopened(storage, registry, |registry| {
         assert_eq!(registry.setting("limit"), Ok(Some(vec![])));
+    });
+}
+
+fn blobs_are_kept_with_their_small_trees(storage: &impl Storage) {
+    let blob = |byte| BlobHash::new([byte; 32]);
+    let record = |size| BlobRecord {
+        size,
+        written: vec![(0, 3)],
+        ..BlobRecord::default()
+    };
+    let write = |byte, size: Option<u64>, outboard: Option<&[u8]>| BlobWrite {
+        blob: blob(byte),
+        record: size.map(record),
+        outboard: outboard.map(<[u8]>::to_vec),
+    };
+    let registry = storage.open();
+    for writes in [
+        [write(2, Some(20), Some(b"tree")), write(1, Some(10), None)],
+        [write(2, Some(21), None), write(3, Some(30), Some(b"gone"))],
+    ] {
+        registry.write_blobs(&writes, Durability::Buffered).unwrap();
+    }
+    let forget = [write(3, None, None)];
+    registry.write_blobs(&forget, Durability::Synced).unwrap();
+    reopened(storage, registry, |registry| {
+        let kept = vec![(blob(1), record(10)), (blob(2), record(21))];
+        assert_eq!(registry.blobs(), Ok(kept));
+        assert_eq!(registry.blob(&blob(2)), Ok(Some(record(21))));
+        assert_eq!(registry.blob(&blob(3)), Ok(None));
+        assert_eq!(registry.outboard(&blob(1)), Ok(None));
+        assert_eq!(registry.outboard(&blob(2)), Ok(Some(b"tree".to_vec())));
+        assert_eq!(registry.outboard(&blob(3)), Ok(None));
     });
 }
 

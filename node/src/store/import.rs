@@ -1,0 +1,248 @@
+//! Files in: taken into the store where they lie, hashed in one read.
+
+use std::{
+    fs::{self, File},
+    num::NonZero,
+    path::{Path, PathBuf},
+    sync::{Condvar, Mutex, PoisonError},
+    thread,
+};
+
+use weft_protocol::{id::BlobHash, piece_set::PieceSet};
+
+use super::{
+    BlobStore, Inner,
+    blob::{Blob, Place, new_outboard},
+    collect::Guard,
+    digest::{self, BLOCK_LEN, Digests, Failure},
+    error::{Error, ImportError},
+    files::{self, Handle},
+    lock,
+    outboard::Outboard,
+    tree,
+};
+
+/// Smaller files are not worth a second thread.
+const BESIDE_MIN: u64 = 4 * BLOCK_LEN as u64;
+
+/// A file that the store has taken in.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    /// BLAKE3 of the content.
+    pub(crate) blake3: BlobHash,
+    /// SHA-256 of the content.
+    pub(crate) sha256: [u8; 32],
+    /// Git's id of the content as a blob, for files of up to 10 MiB.
+    pub(crate) git_sha1: Option<[u8; 20]>,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Keeps the blob from being collected. Drop it once a `protect` names the blob.
+    pub(crate) guard: Guard,
+}
+
+/// Told the bytes hashed so far; says whether to go on.
+pub(crate) type Progress<'a> = dyn Fn(u64) -> bool + Sync + 'a;
+/// Shown a block and its offset.
+pub(crate) type Block<'a> = dyn Fn(u64, &[u8]) + Sync + 'a;
+
+/// Who looks on while a file is hashed. Called on the hashing thread.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Observer<'a> {
+    /// Told the bytes hashed so far; says whether to go on.
+    pub(crate) progress: Option<&'a Progress<'a>>,
+    /// Shown every block that is read, in order, with its offset: 1 MiB each but the last.
+    pub(crate) block: Option<&'a Block<'a>>,
+}
+
+impl std::fmt::Debug for Observer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observer").finish_non_exhaustive()
+    }
+}
+
+/// Cores that hash. As many files at once as there are cores, and a second core for one large file if there is one.
+#[derive(Debug)]
+pub(super) struct Cores {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Default for Cores {
+    fn default() -> Self {
+        Self {
+            free: Mutex::new(thread::available_parallelism().map_or(1, NonZero::get)),
+            freed: Condvar::new(),
+        }
+    }
+}
+
+impl Cores {
+    /// Waits for one, and takes a second if that is wanted and there is one.
+    fn take(&self, second: bool) -> Taken<'_> {
+        let mut free = self
+            .freed
+            .wait_while(lock(&self.free), |free| *free == 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        let count = if second && *free > 1 { 2 } else { 1 };
+        *free -= count;
+        Taken { cores: self, count }
+    }
+}
+
+struct Taken<'a> {
+    cores: &'a Cores,
+    count: usize,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *lock(&self.cores.free) += self.count;
+        self.cores.freed.notify_all();
+    }
+}
+
+impl BlobStore {
+    /// Takes a file in by reference: it must stay where it is for as long as it is to be served. Blocks while all cores
+    /// hash. What it writes down survives the end of the process, and the loss of power once the registry commits
+    /// anything else.
+    ///
+    /// # Errors
+    /// If the file cannot be read or changes meanwhile, or the store fails.
+    pub(crate) fn import(
+        &self,
+        path: &Path,
+        observer: &Observer<'_>,
+    ) -> Result<Imported, ImportError> {
+        let failed = |error: Error| ImportError::Store {
+            path: path.to_owned(),
+            source: error.into(),
+        };
+        let unreadable = |source| ImportError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let changed = || ImportError::Changed {
+            path: path.to_owned(),
+        };
+        let absolute = fs::canonicalize(path).map_err(unreadable)?;
+        let before = fs::metadata(&absolute).map_err(unreadable)?;
+        if !before.is_file() {
+            return Err(ImportError::NotAFile {
+                path: path.to_owned(),
+            });
+        }
+        let size = before.len();
+        let groups = tree::groups(size).ok_or_else(|| failed(Error::Full))?;
+        let file = File::open(&absolute).map_err(unreadable)?;
+        // The file stays where it is; its tree takes 64 bytes for each 16 KiB.
+        let _promise = self.inner.room.promise(size / 256).map_err(failed)?;
+        let tree = Unfinished::new(&self.inner, size, groups).map_err(failed)?;
+        let digests = {
+            let cores = self.inner.cores.take(size >= BESIDE_MIN);
+            let outboard = tree.outboard.open_to_write().map_err(failed)?;
+            digest::digest(&file, size, &outboard, observer, cores.count > 1)
+        };
+        let digests = digests.map_err(|failure| match failure {
+            Failure::Read(error) => unreadable(error),
+            Failure::Write(error) => failed(error),
+            Failure::Length => changed(),
+        })?;
+        let after = fs::metadata(&absolute).map_err(unreadable)?;
+        if files::stamp(&before) != files::stamp(&after) {
+            return Err(changed());
+        }
+        self.keep(
+            absolute,
+            (size, groups),
+            files::stamp(&after),
+            &digests,
+            tree,
+        )
+        .map_err(failed)
+    }
+
+    fn keep(
+        &self,
+        path: PathBuf,
+        (size, groups): (u64, u32),
+        stamp: [u64; 4],
+        digests: &Digests,
+        mut tree: Unfinished,
+    ) -> Result<Imported, Error> {
+        let hash = BlobHash::new(digests.blake3);
+        let guard = self.guard(&hash);
+        let known = self.inner.blob(&hash)?;
+        let is_known = known.is_some_and(|blob| {
+            // The newest file of the user's is the one that is likeliest to stay.
+            blob.is_complete() && (!blob.is_original() || blob.path() == path)
+        });
+        if size > 0 && !is_known {
+            let outboard = tree.finish(&self.inner, &hash)?;
+            let place = Place {
+                data: Handle::new(path),
+                is_original: true,
+                outboard,
+                stamp: Some(stamp),
+                is_noted: false,
+            };
+            let (all, none) = (PieceSet::full(groups), PieceSet::empty(groups));
+            let blob = Blob::new(&self.inner, (hash, size), place, (all, none));
+            self.inner.install(blob)?;
+        }
+        Ok(Imported {
+            blake3: hash,
+            sha256: digests.sha256,
+            git_sha1: digests.git_sha1,
+            size,
+            guard,
+        })
+    }
+}
+
+/// The tree of a file whose hash is not known yet; its file goes if nobody finishes it.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    pub(super) outboard: Outboard,
+    path: Option<PathBuf>,
+}
+
+impl Unfinished {
+    pub(super) fn new(inner: &Inner, size: u64, groups: u32) -> Result<Self, Error> {
+        let nobody = BlobHash::new([0; 32]);
+        match new_outboard(inner, &nobody, size, groups) {
+            inline @ Outboard::Inline(_) => Ok(Self {
+                outboard: inline,
+                path: None,
+            }),
+            Outboard::File(_) => {
+                let path = inner.files.unfinished();
+                Ok(Self {
+                    outboard: Outboard::File(Handle::new(path.clone())),
+                    path: Some(path),
+                })
+            }
+        }
+    }
+
+    fn finish(&mut self, inner: &Inner, hash: &BlobHash) -> Result<Outboard, Error> {
+        match self.path.take() {
+            Some(path) => {
+                let target = inner.files.outboard(hash);
+                fs::rename(&path, &target).map_err(|error| Error::io(&path, error))?;
+                Ok(Outboard::File(Handle::new(target)))
+            }
+            None => Ok(std::mem::replace(
+                &mut self.outboard,
+                Outboard::Inline(Mutex::default()),
+            )),
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            files::remove(path).ok();
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Verified bytes into a blob.
+
+use std::{
+    fs::File,
+    io::IoSlice,
+    os::unix::fs::MetadataExt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bao_tree::TreeNode;
+use tracing::debug;
+use weft_protocol::id::BlobHash;
+
+use super::{
+    BlobStore,
+    blob::{Blob, STREAMED_MIN},
+    error::Error,
+    files,
+    room::Promise,
+    tree::{self, GROUP_LEN, Pair},
+};
+
+/// One stream's way into a blob; any number of them may write to one at once. While it lives the blob is not collected.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    blob: Arc<Blob>,
+    /// Keeps the file open; none for a blob that is whole.
+    data: Option<Arc<File>>,
+    _outboard: Option<Arc<File>>,
+    _promise: Promise,
+    is_noted: AtomicBool,
+}
+
+/// How things stood when a writer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Finished {
+    /// Whether the whole blob is here.
+    pub(crate) is_complete: bool,
+}
+
+impl BlobStore {
+    /// Makes ready to write `bytes` bytes of a blob of `size` bytes, which begins to be if it is new.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if that would eat into the reserve, [`Error::Size`] if the blob is known with another size, or a
+    /// failure of the disk.
+    pub(crate) fn begin(&self, hash: &BlobHash, size: u64, bytes: u64) -> Result<Writer, Error> {
+        let inner = &self.inner;
+        if size == 0 && !tree::is_empty(hash) {
+            // Nobody can have it.
+            return Err(Error::Missing {
+                blob: *hash,
+                offset: 0,
+            });
+        }
+        // Counted as written to from here on.
+        let blob = inner.blob_to_write(hash, size)?;
+        let mut writer = Writer {
+            blob: Arc::clone(&blob),
+            data: None,
+            _outboard: None,
+            _promise: Promise::default(),
+            is_noted: AtomicBool::new(true),
+        };
+        if blob.is_complete() {
+            return Ok(writer);
+        }
+        let data = blob
+            .data
+            .write()
+            .map_err(|error| Error::io(blob.path(), error))?;
+        let fits = |file: &File| file.metadata().is_ok_and(|m| m.blocks() * 512 >= size);
+        if !blob.is_allocated.load(Ordering::Acquire) && !fits(&data) {
+            writer._promise = inner.room.promise(bytes)?;
+            // Beyond the promise: parts of a file that does not fit may still be wanted.
+            let is_large = size >= STREAMED_MIN && blob.have().is_empty();
+            if is_large && !blob.is_allocated.swap(true, Ordering::AcqRel) {
+                let allocated = inner.room.has(size) && files::allocate(&data, size);
+                blob.is_allocated.store(allocated, Ordering::Release);
+            }
+        }
+        writer._outboard = blob.outboard.hold()?;
+        writer.data = Some(data);
+        Ok(writer)
+    }
+}
+
+impl Writer {
+    /// What is written to.
+    pub(crate) fn blob(&self) -> &Arc<Blob> {
+        &self.blob
+    }
+
+    /// Stores a run that was verified. `leaves` lie one behind the other, the first byte at `offset`; they are whole
+    /// groups, or end with the blob. `parents` are the hash pairs above them that came with them: all of them from the
+    /// root on, except those that an earlier run through this writer had. Trusts the caller.
+    ///
+    /// # Errors
+    /// [`Error::Full`] and other failures of the disk: then nothing of this run counts as here.
+    pub(crate) fn write_verified(
+        &self,
+        offset: u64,
+        leaves: &[IoSlice<'_>],
+        parents: &[(TreeNode, Pair)],
+    ) -> Result<(), Error> {
+        let blob = &self.blob;
+        let len: u64 = leaves.iter().map(|leaf| leaf.len() as u64).sum();
+        let bytes = offset..offset.saturating_add(len);
+        let ends_well = bytes.end.is_multiple_of(GROUP_LEN) || bytes.end == blob.size;
+        if !offset.is_multiple_of(GROUP_LEN) || !ends_well || bytes.end > blob.size {
+            return Err(Error::Unaligned {
+                blob: blob.hash,
+                offset,
+            });
+        }
+        let Some(data) = &self.data else {
+            return Ok(());
+        };
+        let groups = tree::touched(&bytes);
+        let mut new_parents = {
+            let state = blob.state();
+            if len > 0 && state.written.contains_range(groups) {
+                return Ok(());
+            }
+            // Whatever is here has all its parents here.
+            let is_new = |node| !tree::intersects(&state.written, tree::below(node));
+            let shape = blob.tree();
+            parents
+                .iter()
+                .filter(|(node, _)| is_new(*node))
+                .filter_map(|(node, pair)| Some((shape.pre_order_offset(*node)?, *pair)))
+                .collect::<Vec<_>>()
+        };
+        if !new_parents.is_empty() {
+            blob.outboard.open_to_write()?.write(&mut new_parents)?;
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        files::write_all_at(data, leaves, offset).map_err(|error| Error::io(blob.path(), error))?;
+        self.is_noted.store(false, Ordering::Release);
+        blob.trail(data, bytes);
+        blob.add(groups);
+        Ok(())
+    }
+
+    /// Notes in the registry what is here by now, which the end of the process does not take back.
+    ///
+    /// # Errors
+    /// If the registry fails; what was written is noted with the next checkpoint.
+    pub(crate) fn finish(self) -> Result<Finished, Error> {
+        self.is_noted.store(true, Ordering::Release);
+        self.blob.note()?;
+        Ok(Finished {
+            is_complete: self.blob.is_complete(),
+        })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !*self.is_noted.get_mut()
+            && let Err(error) = self.blob.note()
+        {
+            debug!(blob = %self.blob.hash.fmt_short(), "not noted: {error}");
+        }
+        self.blob.writers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
