@@ -33,6 +33,8 @@ pub struct Disk {
     peers: BTreeMap<NodeId, PeerRecord>,
     /// Blobs by hash: what is here of them.
     pub blobs: BTreeMap<BlobHash, PieceSet>,
+    /// Verified bytes at the start of pieces that are not complete.
+    partial: BTreeMap<(BlobHash, u32), u64>,
 }
 
 impl Disk {
@@ -197,9 +199,31 @@ impl Disk {
             .unwrap_or_else(|| PieceSet::empty(pieces))
     }
 
+    /// Adds a piece; false if it was here.
+    pub(crate) fn insert(&mut self, blob: BlobHash, piece: u32, pieces: u32) -> bool {
+        self.partial.remove(&(blob, piece));
+        let empty = || PieceSet::empty(pieces);
+        self.blobs.entry(blob).or_insert_with(empty).insert(piece)
+    }
+
+    /// Verified bytes at the start of a piece that is not complete.
+    pub(crate) fn partial(&self, blob: &BlobHash, piece: u32) -> u64 {
+        self.partial.get(&(*blob, piece)).copied().unwrap_or(0)
+    }
+
+    /// Keeps verified bytes at the start of a piece.
+    pub(crate) fn keep_partial(&mut self, blob: BlobHash, piece: u32, bytes: u64) {
+        let here = |have: &PieceSet| have.contains(piece);
+        if bytes > 0 && !self.blobs.get(&blob).is_some_and(here) {
+            let kept = self.partial.entry((blob, piece)).or_default();
+            *kept = bytes.max(*kept);
+        }
+    }
+
     /// Lets go of every blob that is not protected.
     pub fn collect(&mut self, protected: &[BlobHash]) {
         let protected: BTreeSet<_> = protected.iter().collect();
         self.blobs.retain(|hash, _| protected.contains(hash));
+        self.partial.retain(|(hash, _), _| protected.contains(hash));
     }
 }

@@ -1,53 +1,32 @@
-//! One simulated node: its machine, its disk, its links, its faults.
+//! One simulated node: its machine, its disk, its line, its faults.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use weft_protocol::{
     id::{BlobHash, NodeId, PublisherId, RevisionId},
-    service::{CommandError, CommandId, Event, Outcome, Params, Service},
+    service::{CommandError, CommandId, Event, Outcome, Params, RequestId, Service},
     time::Now,
     wire::Hello,
 };
 
-use crate::{Disk, NETWORK, Publisher};
+use crate::{Behaviour, Disk, Link, NETWORK, Publisher, observe::Watched, transfer::TransferId};
 
 /// Names a host in its world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(pub usize);
 
-/// How fast a host is connected.
-#[derive(Debug, Clone, Copy)]
-pub struct Link {
-    /// Bytes per second towards others.
-    pub up: u64,
-    /// Bytes per second towards the host.
-    pub down: u64,
-    /// Milliseconds to the backbone.
-    pub latency_ms: u64,
-}
-
-impl Default for Link {
-    /// A good household line.
-    fn default() -> Self {
-        Self {
-            up: 5_000_000,
-            down: 12_000_000,
-            latency_ms: 10,
-        }
+impl HostId {
+    /// As the fluid model counts.
+    pub(crate) fn line(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX)
     }
 }
 
-/// How a host serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Behaviour {
-    /// As it should.
-    #[default]
-    Honest,
-    /// Sends bytes that do not verify.
-    Corrupt,
-    /// Accepts transfers and never sends a byte.
-    Silent,
-}
+/// Connections of a host at most: what the node lets in.
+const CONNECTIONS_MAX: usize = 512;
 
 /// One node.
 #[derive(Debug)]
@@ -64,12 +43,20 @@ pub struct Host {
     pub link: Link,
     /// Whether writes fail because no space is left.
     pub disk_full: bool,
+    /// The process dies at the write after so many more.
+    pub crash_after_writes: Option<u32>,
+    /// How far its wall clock is off, in seconds.
+    pub clock_offset_s: i64,
     /// How it serves.
     pub behaviour: Behaviour,
+    /// On which side of a partition it is.
+    pub island: u8,
     /// Whose keys it holds.
     pub(crate) keys: BTreeMap<PublisherId, Publisher>,
     /// Hosts it is connected to.
     pub(crate) connected: BTreeSet<HostId>,
+    /// With so many connections it dials nobody more.
+    pub(crate) dials_max: usize,
     /// When it found its first peer in this run.
     pub(crate) first_peer_at: Option<u64>,
     /// Peers it closed the door to in this run.
@@ -77,12 +64,17 @@ pub struct Host {
     /// Blobs it serves.
     pub(crate) offered: BTreeSet<BlobHash>,
     /// Blobs that must not be collected.
-    pub(crate) protected: Vec<BlobHash>,
+    pub(crate) protected: Rc<[BlobHash]>,
     /// Gossip it has seen.
     pub(crate) gossip_seen: BTreeSet<[u8; 32]>,
-    /// When its line is free again.
-    pub(crate) up_free_at: u64,
-    pub(crate) down_free_at: u64,
+    /// Transfers towards it.
+    pub(crate) incoming: BTreeMap<RequestId, TransferId>,
+    /// Transfers that it serves or lets wait.
+    pub(crate) serving: Vec<TransferId>,
+    /// Who watches what it has.
+    pub(crate) watched: BTreeMap<BlobHash, Watched>,
+    /// Whether its next report of progress is planned.
+    pub(crate) progress_planned: bool,
     /// When it asked to be woken.
     pub(crate) wake_at: Option<u64>,
     /// Disk limit for what the user does not pin.
@@ -95,6 +87,10 @@ pub struct Host {
     pub events: Vec<Event>,
     /// Bytes it sent to others.
     pub uploaded: u64,
+    /// Bytes it received, repeats and what was thrown away included.
+    pub downloaded: u64,
+    /// Of those, bytes that made a piece complete which was not here.
+    pub kept: u64,
     /// Announcements it held against their senders.
     pub rejected_gossip: u64,
     seed: u64,
@@ -102,30 +98,38 @@ pub struct Host {
 
 impl Host {
     pub(crate) fn new(id: HostId, seed: u64, link: Link) -> Self {
-        let node = blake3::hash(format!("{seed} node {}", id.0).as_bytes());
+        let hash = blake3::hash(format!("{seed} node {}", id.0).as_bytes());
         Self {
-            node: NodeId::new(*node.as_bytes()),
+            node: name(*hash.as_bytes(), id),
             service: None,
             epoch: 0,
             disk: Disk::default(),
             link,
             disk_full: false,
+            crash_after_writes: None,
+            clock_offset_s: 0,
             behaviour: Behaviour::default(),
+            island: 0,
             keys: BTreeMap::new(),
             connected: BTreeSet::new(),
+            dials_max: CONNECTIONS_MAX,
             first_peer_at: None,
             banned: BTreeSet::new(),
             offered: BTreeSet::new(),
-            protected: Vec::new(),
+            protected: Rc::default(),
             gossip_seen: BTreeSet::new(),
-            up_free_at: 0,
-            down_free_at: 0,
+            incoming: BTreeMap::new(),
+            serving: Vec::new(),
+            watched: BTreeMap::new(),
+            progress_planned: false,
             wake_at: None,
             cache_bytes_max: None,
             open_commands: BTreeSet::new(),
             replies: BTreeMap::new(),
             events: Vec::new(),
             uploaded: 0,
+            downloaded: 0,
+            kept: 0,
             rejected_gossip: 0,
             seed,
         }
@@ -155,12 +159,12 @@ impl Host {
         self.first_peer_at = None;
         self.banned.clear();
         self.offered.clear();
-        self.protected.clear();
+        self.protected = Rc::default();
         self.gossip_seen.clear();
+        self.watched.clear();
+        self.progress_planned = false;
         self.open_commands.clear();
         self.wake_at = None;
-        self.up_free_at = 0;
-        self.down_free_at = 0;
     }
 
     /// Whether the process runs.
@@ -175,4 +179,28 @@ impl Host {
             .revision(revision)
             .is_some_and(|record| record.state == RevisionState::Complete)
     }
+
+    /// Whether it has room for one more connection.
+    pub(crate) fn has_room(&self) -> bool {
+        self.connected.len() < CONNECTIONS_MAX
+    }
+
+    /// Whether it looks for more connections.
+    pub(crate) fn is_lonely(&self) -> bool {
+        self.connected.len() < self.dials_max
+    }
+}
+
+/// A node's id: random, but for the last bytes, which say which host it is.
+fn name(mut bytes: [u8; 32], id: HostId) -> NodeId {
+    for (to, from) in bytes.iter_mut().skip(28).zip(id.line().to_be_bytes()) {
+        *to = from;
+    }
+    NodeId::new(bytes)
+}
+
+/// Which host has this id, if any.
+pub(crate) fn number(node: &NodeId) -> Option<HostId> {
+    let last = node.as_bytes().last_chunk::<4>()?;
+    usize::try_from(u32::from_be_bytes(*last)).ok().map(HostId)
 }

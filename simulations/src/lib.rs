@@ -15,20 +15,36 @@
     allow(clippy::indexing_slicing, reason = "a wrong index is a failed test")
 )]
 
+mod adversary;
+mod census;
+mod clock;
+mod dht;
 mod disk;
+mod fault;
+mod flow;
 mod host;
+mod link;
 mod net;
+mod observe;
 mod oracle;
 mod publisher;
+mod rng;
+mod trace;
 mod transfer;
+mod workload;
 mod world;
 
+pub mod report;
 pub mod scenario;
+pub mod sweep;
 
 #[cfg(test)]
 mod tests;
 
+pub use adversary::Behaviour;
+pub use census::Census;
 pub use disk::Disk;
-pub use host::{Behaviour, Host, HostId, Link};
+pub use host::{Host, HostId};
+pub use link::{Link, Nat, REGION_COUNT};
 pub use publisher::Publisher;
 pub use world::{NETWORK, World};

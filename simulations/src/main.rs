@@ -1,119 +1,134 @@
-//! Runs scenarios from the command line: `weft-simulations list`, `weft-simulations flash-crowd --peers 50`.
+//! Runs scenarios from the command line.
+
+mod arguments;
 
 use std::{
     io::{self, Write},
     process::ExitCode,
+    time::Instant,
 };
 
-use weft_simulations::scenario::{CrowdReport, flash_crowd};
+use arguments::{Arguments, Asked, Crowd};
+use clap::Parser;
+use weft_simulations::{
+    report::Report,
+    scenario::{NAMES, Named, Setup},
+};
 
-const USAGE: &str = "\
-usage: weft-simulations list
-       weft-simulations flash-crowd [--peers N] [--pieces P] [--seed S] [--json]";
-
-/// What was typed.
-struct Options {
-    scenario: String,
-    peers: usize,
-    pieces: u64,
-    seed: u64,
-    json: bool,
-}
-
-fn main() -> ExitCode {
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(message) => {
-            // Nothing is left to do if even this cannot be written.
-            let _ = writeln!(io::stderr(), "error: {message}\n{USAGE}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-fn run() -> Result<bool, String> {
-    let options = parse(std::env::args().skip(1))?;
+fn main() -> io::Result<ExitCode> {
+    let arguments = Arguments::parse();
     let mut out = io::stdout().lock();
-    match options.scenario.as_str() {
-        "list" => {
-            let line = "flash-crowd  one seed publishes, everybody fetches at once";
-            writeln!(out, "{line}").map_err(|error| error.to_string())?;
-            Ok(true)
+    match arguments.asked {
+        Asked::List => {
+            for named in NAMES {
+                writeln!(out, "{:<18} {}", named.name, named.about)?;
+            }
+            Ok(ExitCode::SUCCESS)
         }
-        "flash-crowd" => {
-            let report = flash_crowd(options.seed, options.peers, options.pieces);
-            let text = if options.json {
-                json(options.seed, &report)
-            } else {
-                words(options.seed, &report)
-            };
-            writeln!(out, "{text}").map_err(|error| error.to_string())?;
-            Ok(report.completed == report.peers)
+        Asked::Replay { scenario, crowd } => {
+            let setup = crowd.setup(scenario.named());
+            let run = setup.run_traced(Some(Box::new(io::stderr())));
+            tell(&mut out, &run.report, crowd.json)
         }
-        other => Err(format!("there is no scenario `{other}`")),
+        Asked::Sweep {
+            scenario,
+            seeds,
+            jobs,
+            crowd,
+        } => {
+            let setups: Vec<Setup> = (seeds.from..seeds.to)
+                .map(|seed| {
+                    Crowd {
+                        seed,
+                        ..crowd.clone()
+                    }
+                    .setup(scenario.named())
+                })
+                .collect();
+            let reports = weft_simulations::sweep::run(&setups, jobs);
+            let mut code = ExitCode::SUCCESS;
+            for report in &reports {
+                if tell(&mut out, report, crowd.json)? != ExitCode::SUCCESS {
+                    code = ExitCode::FAILURE;
+                }
+            }
+            if !crowd.json {
+                writeln!(out, "{}", weft_simulations::sweep::summary(&reports))?;
+            }
+            Ok(code)
+        }
+        Asked::One(one) => {
+            let (named, crowd) = one.split();
+            let began = real_time();
+            let run = crowd.setup(named).run();
+            if !crowd.quiet {
+                let seconds = began.elapsed().as_secs_f64();
+                let rate = run.report.events as f64 / seconds;
+                writeln!(
+                    io::stderr(),
+                    "{seconds:.1} s of real time, {rate:.0} events a second"
+                )?;
+            }
+            tell(&mut out, &run.report, crowd.json)
+        }
     }
 }
 
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options {
-        scenario: arguments.next().ok_or("no scenario was named")?,
-        peers: 20,
-        pieces: 100,
-        seed: 1,
-        json: false,
-    };
-    while let Some(flag) = arguments.next() {
-        if flag == "--json" {
-            options.json = true;
-            continue;
+/// The one clock in this crate: how long a person waits for a run.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is told to whoever asked and reaches no run"
+)]
+fn real_time() -> Instant {
+    Instant::now()
+}
+
+impl Crowd {
+    /// The setup of a scenario with what was typed.
+    fn setup(&self, named: &Named) -> Setup {
+        let peers = self.peers.unwrap_or(named.peers);
+        let pieces = self.pieces.unwrap_or(named.pieces);
+        let mut setup = named.setup(self.seed, peers, pieces);
+        if let Some(up) = self.seed_up {
+            setup.seed_ups = vec![up];
         }
-        let value = arguments
-            .next()
-            .ok_or_else(|| format!("`{flag}` needs a value"))?;
-        let number: u32 = value
-            .parse()
-            .map_err(|_| format!("`{value}` is not a number"))?;
-        match flag.as_str() {
-            "--peers" => options.peers = number.try_into().map_err(|_| "too many peers")?,
-            "--pieces" => options.pieces = number.into(),
-            "--seed" => options.seed = number.into(),
-            _ => return Err(format!("there is no flag `{flag}`")),
+        if let Some(lines) = self.lines() {
+            setup.lines = lines;
         }
+        if let Some(neighbours) = self.neighbours {
+            setup.neighbours = neighbours;
+        }
+        setup
     }
-    Ok(options)
 }
 
-fn json(seed: u64, report: &CrowdReport) -> String {
-    format!(
-        "{{\"scenario\":\"flash-crowd\",\"seed\":{seed},\"peers\":{},\"completed\":{},\"half_ms\":{},\
-         \"all_ms\":{},\"bytes_total\":{},\"seed_bytes\":{},\"bytes_sent\":{},\"steps\":{},\"trace\":\"{}\"}}",
-        report.peers,
-        report.completed,
-        report.half_ms,
-        report.all_ms,
-        report.bytes_total,
-        report.seed_bytes,
-        report.bytes_sent,
-        report.steps,
-        report.trace
-    )
-}
-
-fn words(seed: u64, report: &CrowdReport) -> String {
-    let copies = |bytes: u64| bytes * 100 / report.bytes_total.max(1);
-    format!(
-        "flash-crowd, seed {seed}: {} of {} peers complete\n\
-         half of them after {} ms, all after {} ms\n\
-         the seed sent {} % of one copy, everybody together {} %\n\
-         {} steps, trace {}",
-        report.completed,
-        report.peers,
-        report.half_ms,
-        report.all_ms,
-        copies(report.seed_bytes),
-        copies(report.bytes_sent),
-        report.steps,
-        report.trace
-    )
+/// Prints a report; failure if somebody did not finish.
+fn tell(out: &mut impl Write, report: &Report, json: bool) -> io::Result<ExitCode> {
+    if json {
+        writeln!(out, "{}", serde_json::to_string(report)?)?;
+    } else {
+        writeln!(
+            out,
+            "{}, seed {}: {} of {} hosts have {} pieces; last after {:.1} s, half after {:.1} s, bound {:.1} s: {:.3} times; \
+             the seed sent {:.2} copies; {:.2} % more than needed; {} events; trace {}",
+            report.scenario,
+            report.seed,
+            report.completed,
+            report.expected,
+            report.pieces,
+            report.last_seconds,
+            report.p50_seconds,
+            report.bound_seconds,
+            report.ratio_last,
+            report.seed_copies,
+            report.duplicate_fraction * 100.0,
+            report.events,
+            report.trace_hash,
+        )?;
+    }
+    Ok(if report.completed == report.expected {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

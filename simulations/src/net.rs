@@ -1,46 +1,60 @@
-//! The modelled control plane: connections, questions, gossip and an idealised DHT.
+//! The modelled control plane: connections, questions, gossip.
 
-use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use weft_protocol::{
-    accept::RepositoryRecord,
     codec,
     id::NodeId,
-    service::{DhtKey, GossipId, InboundId, Input, RequestError, RequestId, Verdict},
+    service::{GossipId, InboundId, Input, RequestError, RequestId, Verdict},
     wire,
 };
 
 use crate::{HostId, World, world::Happening};
 
-/// A node knows its way around the DHT this long after it met its first peer.
-const DHT_READY_MS: u64 = 700;
 /// A question without an answer counts as lost after this.
 const REQUEST_TIMEOUT_MS: u64 = 10_000;
+
+/// A gossip message that somebody has to judge: who forwarded it, and what it says.
+#[derive(Debug)]
+pub(crate) struct Rumour {
+    source: HostId,
+    announcement: Rc<wire::Announcement>,
+}
 
 impl World {
     /// One-way delay between two hosts, in milliseconds.
     pub(crate) fn latency(&self, a: HostId, b: HostId) -> u64 {
-        self.host(a).link.latency_ms + self.host(b).link.latency_ms
+        self.host(a).link.latency(&self.host(b).link)
     }
 
-    /// Lets a host dial another, as a bootstrap address does.
+    /// Whether packets get from one host to the other.
+    pub(crate) fn reaches(&self, a: HostId, b: HostId) -> bool {
+        !self.divided || self.host(a).island == self.host(b).island
+    }
+
+    /// Lets a host dial another, as a bootstrap address does: it finds room.
     pub fn connect(&mut self, a: HostId, b: HostId) {
         let after = self.latency(a, b) * 3;
         self.later(after, Happening::Connected(a, b));
     }
 
-    pub(crate) fn connect_node(&mut self, from: HostId, to: &NodeId) {
-        if let Some(to) = self.find(to) {
+    /// Lets a machine dial somebody; silent if that does not work.
+    pub(crate) fn dial(&mut self, from: HostId, to: &NodeId) {
+        let Some(to) = self.find(to) else { return };
+        let (here, there) = (self.host(from), self.host(to));
+        let room = here.is_lonely() && there.has_room();
+        if room && here.link.can_dial(&there.link) && !here.connected.contains(&to) {
             self.connect(from, to);
         }
     }
 
     pub(crate) fn connected(&mut self, a: HostId, b: HostId) {
-        let (node_a, node_b) = (self.host(a).node, self.host(b).node);
-        let refused =
-            self.host(a).banned.contains(&node_b) || self.host(b).banned.contains(&node_a);
-        let up = self.host(a).is_up() && self.host(b).is_up();
-        if a == b || !up || refused || !self.host_mut(a).connected.insert(b) {
+        let (here, there) = (self.host(a), self.host(b));
+        let refused = here.banned.contains(&there.node) || there.banned.contains(&here.node);
+        // Dials that were under way together do not fill a host beyond its room.
+        let room = here.has_room() && there.has_room();
+        let up = here.is_up() && there.is_up() && self.reaches(a, b);
+        if a == b || !up || refused || !room || !self.host_mut(a).connected.insert(b) {
             return;
         }
         self.host_mut(b).connected.insert(a);
@@ -96,11 +110,16 @@ impl World {
             message,
         };
         self.input_later(self.latency(id, target), target, asked);
-        let lost = Input::Response {
-            request,
-            result: Err(RequestError::Timeout),
-        };
-        self.input_to(REQUEST_TIMEOUT_MS, id, epoch, lost);
+        self.later(REQUEST_TIMEOUT_MS, Happening::Overdue(inbound));
+    }
+
+    pub(crate) fn overdue(&mut self, question: InboundId) {
+        if let Some((asker, epoch, request)) = self.inbound.remove(&question)
+            && self.host(asker).epoch == epoch
+        {
+            let result = Err(RequestError::Timeout);
+            self.input(asker, Input::Response { request, result });
+        }
     }
 
     pub(crate) fn respond(&mut self, id: HostId, request: InboundId, message: wire::Response) {
@@ -127,24 +146,33 @@ impl World {
     ) {
         let hash = *blake3::hash(&codec::encode(announcement)).as_bytes();
         let peer = self.host(id).node;
+        let announcement = Rc::new(announcement.clone());
         for other in self.host(id).connected.clone() {
             if Some(other) == except || !self.host_mut(other).gossip_seen.insert(hash) {
                 continue;
             }
             self.ids += 1;
             let message = GossipId(self.ids);
-            self.gossip.insert(message, (id, announcement.clone()));
+            let rumour = Rumour {
+                source: id,
+                announcement: Rc::clone(&announcement),
+            };
+            self.gossip.insert(message, rumour);
             let heard = Input::Gossip {
                 peer,
                 message,
-                announcement: announcement.clone(),
+                announcement: wire::Announcement::clone(&announcement),
             };
             self.input_later(self.latency(id, other), other, heard);
         }
     }
 
     pub(crate) fn judged(&mut self, id: HostId, message: GossipId, verdict: Verdict) {
-        let Some((source, announcement)) = self.gossip.remove(&message) else {
+        let Some(Rumour {
+            source,
+            announcement,
+        }) = self.gossip.remove(&message)
+        else {
             return;
         };
         match verdict {
@@ -152,67 +180,5 @@ impl World {
             Verdict::Ignore => {}
             Verdict::Reject => self.host_mut(id).rejected_gossip += 1,
         }
-    }
-
-    fn reaches_dht(&self, id: HostId) -> bool {
-        let host = self.host(id);
-        let old_enough = host
-            .first_peer_at
-            .is_some_and(|at| self.now >= at + DHT_READY_MS);
-        old_enough && !host.connected.is_empty()
-    }
-
-    fn query_ms(&mut self) -> u64 {
-        self.rng.u64(60..200)
-    }
-
-    pub(crate) fn find_record(&mut self, id: HostId, request: RequestId, key: DhtKey) {
-        let after = self.query_ms();
-        let record = self
-            .records
-            .get(&key)
-            .filter(|_| self.reaches_dht(id))
-            .cloned();
-        if let Some(record) = record {
-            let record = Box::new(record);
-            self.input_later(after, id, Input::RecordFound { request, record });
-        }
-        self.input_later(after + 1, id, Input::QueryFinished { request });
-    }
-
-    pub(crate) fn put_record(
-        &mut self,
-        id: HostId,
-        request: RequestId,
-        key: DhtKey,
-        record: RepositoryRecord,
-    ) {
-        let now = self.now().unix;
-        if self.reaches_dht(id) {
-            let index = |record: &RepositoryRecord| {
-                let verified = record.verify(crate::NETWORK, now);
-                verified.ok().map(|(_, _, head)| head.head.index)
-            };
-            let new = index(&record);
-            if new.is_some() && self.records.get(&key).and_then(index) <= new {
-                self.records.insert(key, record);
-            }
-        }
-        let after = self.query_ms();
-        self.input_later(after, id, Input::QueryFinished { request });
-    }
-
-    pub(crate) fn find_providers(&mut self, id: HostId, request: RequestId, key: DhtKey) {
-        let after = self.query_ms();
-        let found: BTreeSet<HostId> = if self.reaches_dht(id) {
-            self.providers.get(&key).cloned().unwrap_or_default()
-        } else {
-            BTreeSet::new()
-        };
-        let peers: Vec<NodeId> = found.into_iter().map(|host| self.host(host).node).collect();
-        if !peers.is_empty() {
-            self.input_later(after, id, Input::ProvidersFound { request, peers });
-        }
-        self.input_later(after + 1, id, Input::QueryFinished { request });
     }
 }

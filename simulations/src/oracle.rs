@@ -1,7 +1,11 @@
 //! What must be true at any time, and at the end of each run.
 
 use weft_protocol::{
-    op::RevisionState,
+    codec,
+    id::BlobHash,
+    limits,
+    manifest::Manifest,
+    op::{Pin, RevisionState},
     service::{Event, Output},
     wire::{Announcement, Response},
 };
@@ -12,6 +16,9 @@ impl World {
     /// Nothing that the network sees or the user is told may be ahead of the disk.
     #[expect(clippy::wildcard_enum_match_arm, reason = "only these show something")]
     pub(crate) fn check_exposure(&self, id: HostId, output: &Output) {
+        if !self.steps().is_multiple_of(self.check_every) {
+            return;
+        }
         let disk = &self.host(id).disk;
         let durable = |head: &weft_protocol::sign::Envelope| {
             let Ok(head) = head.decode_body::<weft_protocol::head::Head>() else {
@@ -39,6 +46,31 @@ impl World {
         }
     }
 
+    /// Replaces what garbage collection spares. What the user keeps must be part of it.
+    pub(crate) fn protect(&mut self, id: HostId, blobs: Vec<BlobHash>) {
+        let disk = &self.host(id).disk;
+        for record in disk.revisions() {
+            let kept = record.pin == Pin::User && record.state == RevisionState::Complete;
+            let manifest = disk.object(&record.revision).filter(|_| kept);
+            let manifest = manifest.and_then(|preimage| {
+                codec::decode_preimage::<Manifest>(record.revision, preimage).ok()
+            });
+            for (blob, _) in manifest.iter().flat_map(|manifest| manifest.blobs()) {
+                let spared = blobs.binary_search(&blob).is_ok();
+                assert!(spared, "pinned data is never collected");
+            }
+        }
+        let host = self.host_mut(id);
+        host.disk.collect(&blobs);
+        host.protected = blobs.into();
+    }
+
+    /// No host has more transfers under way than the limits allow.
+    pub(crate) fn check_requests(&self, id: HostId) {
+        let open = self.host(id).incoming.len();
+        assert!(open <= limits::TRANSFERS_MAX, "{open} transfers at once");
+    }
+
     /// Checks what must hold at the end of a run.
     ///
     /// # Panics
@@ -51,9 +83,8 @@ impl World {
                 }
                 let manifest = host.disk.object(&record.revision);
                 let manifest = manifest.expect("a complete revision has its manifest");
-                let manifest: weft_protocol::manifest::Manifest =
-                    weft_protocol::codec::decode_preimage(record.revision, manifest)
-                        .expect("a stored manifest is what its id says");
+                let manifest: Manifest = codec::decode_preimage(record.revision, manifest)
+                    .expect("a stored manifest is what its id says");
                 for (blob, size) in manifest.blobs() {
                     let full = host.disk.have(&blob, size).is_full();
                     assert!(full, "a complete revision has all its pieces");

@@ -1,5 +1,14 @@
-//! Ready-made worlds.
+//! Crowds that fetch one thing under good and bad conditions.
+//!
+//! A [`Setup`] says who takes part and what goes wrong when; [`Setup::run`] lets it happen, checks the oracles and
+//! measures. The scenarios of the command line are setups by name ([`named`]).
 
+mod crowd;
+mod named;
+mod plan;
+
+pub use named::{NAMES, Named, named};
+pub use plan::{Action, Whom};
 use weft_protocol::{
     id::RevisionId,
     layout::Layout,
@@ -8,10 +17,67 @@ use weft_protocol::{
     service::{Command, Selector},
 };
 
-use crate::{HostId, Publisher, World};
+pub use crate::workload::{Lines, PIECE};
+use crate::{Behaviour, HostId, Publisher, World, workload};
 
-/// A quarter of a mebibyte: the smallest piece.
-pub const PIECE: u64 = 256 * 1024;
+/// Who takes part and what happens.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Its name.
+    pub scenario: String,
+    /// What everything random comes from.
+    pub seed: u64,
+    /// Hosts that fetch.
+    pub peers: usize,
+    /// Pieces of what they fetch.
+    pub pieces: u64,
+    /// Bytes per second up of each of the first seeds.
+    pub seed_ups: Vec<u64>,
+    /// On what lines the others sit.
+    pub lines: Lines,
+    /// Connections with which a host stops dialling others.
+    pub neighbours: usize,
+    /// Shares of the peers that serve otherwise, by behaviour.
+    pub adversaries: Vec<(f64, Behaviour)>,
+    /// Whether those have everything from the start.
+    pub adversaries_seed: bool,
+    /// What happens when, in seconds since the crowd began; ascending.
+    pub plan: Vec<(f64, Action)>,
+    /// The peers are mirrors: they follow the publisher, who publishes when the crowd begins.
+    pub mirrors: bool,
+    /// The run is given up after this many times the bound.
+    pub patience: f64,
+}
+
+impl Setup {
+    /// A crowd of equals and one seed with a line like theirs.
+    pub fn new(scenario: &str, seed: u64, peers: usize, pieces: u64) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            seed,
+            peers,
+            pieces,
+            seed_ups: vec![5_000_000],
+            lines: Lines::Same(5_000_000, 12_500_000),
+            neighbours: 30,
+            adversaries: Vec::new(),
+            adversaries_seed: false,
+            plan: Vec::new(),
+            mirrors: false,
+            patience: 20.0,
+        }
+    }
+
+    /// About how many seconds the lines need, to plan by.
+    fn rough_bound(&self) -> f64 {
+        let bytes: u64 = workload::files(self.pieces)
+            .iter()
+            .map(|(_, size)| size)
+            .sum();
+        let seeds: u64 = self.seed_ups.iter().sum();
+        bytes as f64 / (seeds as f64).min(5e6)
+    }
+}
 
 impl World {
     /// Lets a host publish a revision; its files are in its blob store already.
@@ -27,14 +93,20 @@ impl World {
         let unix = self.now().unix;
         let (revision, publication) = publisher.publish(files, unix);
         self.give_keys(host, publisher);
-        for (path, size) in files {
-            let blob = Publisher::file(path, *size).blake3;
-            let full = PieceSet::full(Layout::new(*size).pieces());
-            self.host_mut(host).disk.blobs.insert(blob, full);
-        }
+        self.give_files(host, files);
         let reply = self.run_command(host, Command::Publish(Box::new(publication)), 60_000);
         assert!(matches!(reply, Some(Ok(_))), "publishing failed: {reply:?}");
         revision
+    }
+
+    /// Puts files into a host's blob store.
+    pub fn give_files(&mut self, host: HostId, files: &[(&str, u64)]) {
+        for (path, size) in files {
+            let blob = Publisher::file(path, *size).blake3;
+            let full = PieceSet::full(Layout::new(*size).pieces());
+            self.census.came(&blob, &full);
+            self.host_mut(host).disk.blobs.insert(blob, full);
+        }
     }
 
     /// The command that fetches the newest revision and keeps it.
@@ -45,74 +117,5 @@ impl World {
             pin: Pin::User,
             seed: true,
         }
-    }
-}
-
-/// How a crowd did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CrowdReport {
-    /// Hosts that fetched.
-    pub peers: usize,
-    /// Hosts whose fetch succeeded.
-    pub completed: usize,
-    /// Milliseconds until half of them had everything.
-    pub half_ms: u64,
-    /// Milliseconds until all of them had everything.
-    pub all_ms: u64,
-    /// Bytes of the revision.
-    pub bytes_total: u64,
-    /// Bytes that the only seed had to send.
-    pub seed_bytes: u64,
-    /// Bytes that everybody sent together.
-    pub bytes_sent: u64,
-    /// Inputs and timers handled.
-    pub steps: u64,
-    /// Fingerprint of the run.
-    pub trace: String,
-}
-
-/// One seed publishes, everybody fetches at once.
-///
-/// # Panics
-/// If the revision cannot be published or an invariant breaks.
-pub fn flash_crowd(seed: u64, peers: usize, pieces: u64) -> CrowdReport {
-    let mut world = World::new(seed);
-    let origin = world.add_default();
-    let mut publisher = Publisher::new(seed, "crowd", world.now().unix);
-    let revision = world.publish(origin, &mut publisher, &[("model.bin", pieces * PIECE)]);
-    let mut crowd: Vec<HostId> = Vec::new();
-    for _ in 0..peers {
-        let host = world.add_default();
-        let at = world.rng.usize(..=crowd.len());
-        let known = crowd.get(at).copied().unwrap_or(origin);
-        world.connect(host, known);
-        crowd.push(host);
-    }
-    world.run_for(2_000);
-    let start = world.millis();
-    for host in &crowd {
-        world.command(*host, World::fetch_latest(&publisher));
-    }
-    let complete = |world: &World| {
-        let done = |host: &&HostId| world.host(**host).is_complete(&revision);
-        crowd.iter().filter(done).count()
-    };
-    let limit = 3_600_000;
-    world.run_until(limit, |world| complete(world) * 2 >= peers);
-    let half_ms = world.millis() - start;
-    world.run_until(limit, |world| complete(world) == peers);
-    let all_ms = world.millis() - start;
-    world.run_for(2_000);
-    world.check();
-    CrowdReport {
-        peers,
-        completed: complete(&world),
-        half_ms,
-        all_ms,
-        bytes_total: pieces * PIECE,
-        seed_bytes: world.host(origin).uploaded,
-        bytes_sent: world.hosts.iter().map(|host| host.uploaded).sum(),
-        steps: world.steps(),
-        trace: world.trace(),
     }
 }

@@ -1,69 +1,114 @@
-//! The modelled data plane: observations and transfers over lines of limited width.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! The modelled data plane: requests for pieces, from the question to the last byte.
+//!
+//! A request reaches its provider one latency after it was made; what is sent arrives one latency after it left.
+//! In between bytes are fluids ([`crate::flow`]). Pieces become visible one by one as they arrive; of a piece that
+//! broke off, the verified chunk groups stay and are not asked for again.
 
 use weft_protocol::{
     id::{BlobHash, NodeId},
     layout::{Layout, PieceRange},
-    piece_set::PieceSet,
     service::{Input, RequestId, StorageError, TransferError},
 };
 
-use crate::{Behaviour, HostId, World, world::Happening};
+use crate::{
+    HostId, World,
+    flow::{JobId, Order, Reached, whole},
+    world::Happening,
+};
 
-/// Who watches which blob at whom.
-#[derive(Debug, Default)]
-pub(crate) struct Observers(BTreeMap<(HostId, BlobHash), BTreeMap<HostId, u64>>);
+/// How often a machine hears how far its transfers are, in milliseconds.
+const PROGRESS_MS: u64 = 250;
+/// The grain of verification, in bytes.
+const GROUP: u64 = 16 * 1024;
 
-impl Observers {
-    pub(crate) fn remove(&mut self, provider: HostId, blob: BlobHash, observer: HostId) {
-        if let Some(observers) = self.0.get_mut(&(provider, blob)) {
-            observers.remove(&observer);
-        }
-    }
-
-    pub(crate) fn forget(&mut self, host: HostId) {
-        self.0.retain(|(provider, _), _| *provider != host);
-        for observers in self.0.values_mut() {
-            observers.remove(&host);
-        }
-    }
+/// Names a transfer in its world; never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TransferId {
+    place: u32,
+    generation: u32,
 }
 
-/// One transfer.
-#[derive(Debug, Clone)]
-struct Transfer {
-    epoch: u64,
+/// One request for pieces.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Transfer {
+    receiver: HostId,
+    request: RequestId,
     provider: HostId,
+    provider_epoch: u64,
     blob: BlobHash,
     size: u64,
     pieces: PieceRange,
+    /// The next piece to become complete.
+    next: u32,
+    /// Bytes of the first piece that were here before.
+    before: u64,
+    /// Bytes to be moved in all.
+    total: u64,
+    /// Bytes that a bad last chunk group makes useless.
+    bad: u64,
+    /// Bytes that the machine was told of.
+    told: u64,
+    flowing: bool,
 }
 
-/// Transfers on their way, by who receives.
+/// All transfers.
 #[derive(Debug, Default)]
-pub(crate) struct Transfers(BTreeMap<(HostId, RequestId), Transfer>);
+pub(crate) struct Transfers {
+    slots: Vec<(u32, Option<Transfer>)>,
+    free: Vec<u32>,
+}
+
+impl Transfers {
+    fn insert(&mut self, transfer: Transfer) -> TransferId {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let mut generation = 0;
+        if let Some(slot) = self.slots.get_mut(place as usize) {
+            slot.0 = slot.0.wrapping_add(1);
+            generation = slot.0;
+            slot.1 = Some(transfer);
+        }
+        TransferId { place, generation }
+    }
+
+    fn get(&self, id: TransferId) -> Option<Transfer> {
+        let slot = self.slots.get(id.place as usize)?;
+        slot.1.filter(|_| slot.0 == id.generation)
+    }
+
+    fn get_mut(&mut self, id: TransferId) -> Option<&mut Transfer> {
+        let slot = self.slots.get_mut(id.place as usize)?;
+        slot.1.as_mut().filter(|_| slot.0 == id.generation)
+    }
+
+    fn remove(&mut self, id: TransferId) -> Option<Transfer> {
+        let slot = self.slots.get_mut(id.place as usize)?;
+        if slot.0 != id.generation {
+            return None;
+        }
+        let transfer = slot.1.take()?;
+        self.free.push(id.place);
+        Some(transfer)
+    }
+}
+
+impl TransferId {
+    fn job(self) -> JobId {
+        JobId(u64::from(self.generation) << 32 | u64::from(self.place))
+    }
+
+    fn of(job: JobId) -> Self {
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(0);
+        Self {
+            place: half(job.0),
+            generation: half(job.0 >> 32),
+        }
+    }
+}
 
 impl World {
-    pub(crate) fn observe(&mut self, id: HostId, peer: &NodeId, blob: BlobHash, size: u64) {
-        let provider = self.find(peer).filter(|other| self.host(*other).is_up());
-        let serving = provider.filter(|other| self.host(*other).offered.contains(&blob));
-        let Some(provider) = serving else {
-            let input = Input::AvailabilityLost { peer: *peer, blob };
-            return self.input_later(30, id, input);
-        };
-        let observers = self.observers.0.entry((provider, blob)).or_default();
-        observers.insert(id, size);
-        self.tell_observer(provider, id, blob, size);
-    }
-
-    fn tell_observer(&mut self, provider: HostId, observer: HostId, blob: BlobHash, size: u64) {
-        let have = self.host(provider).disk.have(&blob, size);
-        let peer = self.host(provider).node;
-        let after = self.latency(provider, observer);
-        self.input_later(after, observer, Input::Availability { peer, blob, have });
-    }
-
     pub(crate) fn fetch(
         &mut self,
         id: HostId,
@@ -77,92 +122,200 @@ impl World {
             self.host(id).protected.binary_search(&blob).is_ok(),
             "a blob is protected before a byte of it is asked for"
         );
-        let fail = |error| Input::PiecesFetched {
+        let near = self.find(peer).filter(|other| self.reaches(id, *other));
+        let Some(provider) = near.filter(|other| self.host(*other).is_up()) else {
+            let result = Err(TransferError::Connection);
+            return self.input_later(50, id, Input::PiecesFetched { request, result });
+        };
+        let transfer = self.transfers.insert(Transfer {
+            receiver: id,
             request,
-            result: Err(error),
-        };
-        let provider = self.find(peer).filter(|other| self.host(*other).is_up());
-        let Some(provider) = provider else {
-            return self.input_later(50, id, fail(TransferError::Connection));
-        };
-        let latency = self.latency(id, provider);
-        let host = self.host(provider);
-        let has = host.disk.have(&blob, size).contains_range(pieces);
-        if !host.offered.contains(&blob) || !has {
-            return self.input_later(2 * latency, id, fail(TransferError::Unavailable));
-        }
-        let epoch = self.host(id).epoch;
-        let transfer = Transfer {
-            epoch,
             provider,
+            provider_epoch: self.host(provider).epoch,
             blob,
             size,
             pieces,
+            next: pieces.start,
+            before: 0,
+            total: 0,
+            bad: 0,
+            told: 0,
+            flowing: false,
+        });
+        self.host_mut(id).incoming.insert(request, transfer);
+        self.check_requests(id);
+        self.later(self.latency(id, provider), Happening::Asked(transfer));
+    }
+
+    /// A request reached its provider.
+    pub(crate) fn asked(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfers.get(id) else {
+            return;
         };
-        self.transfers.0.insert((id, request), transfer);
-        if self.host(provider).behaviour == Behaviour::Silent {
+        let provider = self.host(transfer.provider);
+        if provider.epoch != transfer.provider_epoch {
+            return self.finish(id, Err(TransferError::Connection));
+        }
+        let have = provider.disk.have(&transfer.blob, transfer.size);
+        if !provider.offered.contains(&transfer.blob) || !have.contains_range(transfer.pieces) {
+            return self.finish(id, Err(TransferError::Unavailable));
+        }
+        self.host_mut(transfer.provider).serving.push(id);
+        self.begin(id);
+    }
+
+    /// A provider begins to send.
+    fn begin(&mut self, id: TransferId) {
+        let Some(mut transfer) = self.transfers.get(id) else {
+            return;
+        };
+        let behaviour = self.host(transfer.provider).behaviour;
+        if !behaviour.serves() {
             return;
         }
-        // Both lines are queues: the bytes start when both are free and go as fast as the slower one.
-        let bytes = Layout::new(size).len(pieces);
-        let now = self.now;
-        let (up, down) = (self.host(provider).link.up, self.host(id).link.down);
-        let start = self.host(provider).up_free_at.max(now);
-        let sent = start + bytes * 1_000 / up;
-        let received = self.host(id).down_free_at.max(start) + bytes * 1_000 / down;
-        self.host_mut(provider).up_free_at = sent;
-        self.host_mut(id).down_free_at = received;
-        let end = sent.max(received) + latency - now;
-        for (after, end) in [(end / 2, false), (end, true)] {
-            let host = id;
-            self.later(after.max(1), Happening::Transfer { host, request, end });
+        let (provider, receiver) = (self.host(transfer.provider), self.host(transfer.receiver));
+        let layout = Layout::new(transfer.size);
+        transfer.before = receiver.disk.partial(&transfer.blob, transfer.pieces.start);
+        transfer.total = layout.len(transfer.pieces) - transfer.before;
+        let cap = provider.link.carries(&receiver.link).min(behaviour.cap());
+        if let Some(good) = behaviour.good_bytes(transfer.total, &mut self.faults_rng) {
+            transfer.bad = GROUP.min(transfer.total - good);
+            transfer.total = good + transfer.bad;
+        }
+        transfer.flowing = transfer.total > 0;
+        if let Some(state) = self.transfers.get_mut(id) {
+            *state = transfer;
+        }
+        let latency = self.latency(transfer.provider, transfer.receiver);
+        self.later(latency, Happening::Began(id));
+        if !transfer.flowing {
+            let last = true;
+            return self.later(latency, Happening::Arrived { transfer: id, last });
+        }
+        let order = Order {
+            job: id.job(),
+            from: transfer.provider.line(),
+            to: transfer.receiver.line(),
+            first: (layout.piece_len - transfer.before) as f64,
+            step: layout.piece_len as f64,
+            total: transfer.total as f64,
+            cap,
+        };
+        self.flows.start(&order, self.now);
+        self.plan_progress(transfer.receiver);
+    }
+
+    /// The first bytes are there.
+    pub(crate) fn began(&mut self, id: TransferId) {
+        if let Some(transfer) = self.transfers.get(id) {
+            let (request, bytes) = (transfer.request, 0);
+            self.input(transfer.receiver, Input::PiecesProgress { request, bytes });
         }
     }
 
-    pub(crate) fn transfer_moves(&mut self, id: HostId, request: RequestId, end: bool) {
-        let Some(transfer) = self.transfers.0.get(&(id, request)).cloned() else {
+    /// A piece, or all, has left the provider.
+    pub(crate) fn flowed(&mut self, reached: Reached) {
+        let (id, last) = (TransferId::of(reached.job), reached.last);
+        let Some(transfer) = self.transfers.get_mut(id) else {
             return;
         };
-        if self.host(id).epoch != transfer.epoch {
-            self.transfers.0.remove(&(id, request));
+        if last {
+            transfer.flowing = false;
+        }
+        let transfer = *transfer;
+        if last {
+            self.moved(&transfer, transfer.total);
+        }
+        let latency = self.latency(transfer.provider, transfer.receiver);
+        self.later(latency, Happening::Arrived { transfer: id, last });
+    }
+
+    /// A piece, or the rest, arrived.
+    pub(crate) fn arrived(&mut self, id: TransferId, last: bool) {
+        let Some(transfer) = self.transfers.get_mut(id) else {
+            return;
+        };
+        if last && transfer.bad > 0 {
+            return self.finish(id, Err(TransferError::Corrupt));
+        }
+        let piece = transfer.next;
+        transfer.next += 1;
+        let layout = Layout::new(transfer.size);
+        let past = PieceRange {
+            start: transfer.pieces.start,
+            end: transfer.next,
+        };
+        let so_far = layout.len(past) - transfer.before;
+        let bytes = so_far.saturating_sub(transfer.told);
+        transfer.told = transfer.told.max(so_far);
+        let transfer = *transfer;
+        let (receiver, request) = (transfer.receiver, transfer.request);
+        if self.crashes_now(receiver) {
             return;
         }
-        let total = Layout::new(transfer.size).len(transfer.pieces);
-        let bytes = if end { total - total / 2 } else { total / 2 };
-        let corrupt = self.host(transfer.provider).behaviour == Behaviour::Corrupt;
-        if !end {
-            if !corrupt {
-                self.input(id, Input::PiecesProgress { request, bytes });
+        if self.host(receiver).disk_full {
+            return self.finish(id, Err(TransferError::Storage(StorageError::Full)));
+        }
+        let host = self.host_mut(receiver);
+        if host.disk.insert(transfer.blob, piece, layout.pieces()) {
+            let piece = PieceRange {
+                start: piece,
+                end: piece + 1,
+            };
+            host.kept += layout.len(piece);
+            self.census.gained(&transfer.blob, piece.start);
+            self.has_more(receiver, transfer.blob);
+        }
+        if bytes > 0 {
+            self.input(receiver, Input::PiecesProgress { request, bytes });
+        }
+        if last {
+            self.finish(id, Ok(()));
+        }
+    }
+
+    /// Tells a machine how far its transfers are.
+    pub(crate) fn progress(&mut self, host: HostId, epoch: u64) {
+        if self.host(host).epoch != epoch {
+            return;
+        }
+        self.host_mut(host).progress_planned = false;
+        let incoming: Vec<TransferId> = self.host(host).incoming.values().copied().collect();
+        let mut flowing = false;
+        for id in incoming {
+            let Some(transfer) = self.transfers.get_mut(id).filter(|state| state.flowing) else {
+                continue;
+            };
+            flowing = true;
+            let (from, to) = (transfer.provider.line(), transfer.receiver.line());
+            let moved = whole(self.flows.moved(from, to, id.job(), self.now));
+            let good = moved.min(transfer.total - transfer.bad);
+            let bytes = good.saturating_sub(transfer.told);
+            transfer.told += bytes;
+            let request = transfer.request;
+            if bytes > 0 {
+                self.input(host, Input::PiecesProgress { request, bytes });
             }
-            return;
         }
-        self.transfers.0.remove(&(id, request));
-        self.host_mut(transfer.provider).uploaded += total;
-        if corrupt {
-            let result = Err(TransferError::Corrupt);
-            return self.input(id, Input::PiecesFetched { request, result });
+        if flowing {
+            self.plan_progress(host);
         }
-        if self.host(id).disk_full {
-            let result = Err(TransferError::Storage(StorageError::Full));
-            return self.input(id, Input::PiecesFetched { request, result });
-        }
-        let pieces = Layout::new(transfer.size).pieces();
-        let blobs = &mut self.host_mut(id).disk.blobs;
-        let have = blobs
-            .entry(transfer.blob)
-            .or_insert_with(|| PieceSet::empty(pieces));
-        have.insert_range(transfer.pieces);
-        self.input(id, Input::PiecesProgress { request, bytes });
-        let result = Ok(());
-        self.input(id, Input::PiecesFetched { request, result });
-        let observers = self.observers.0.get(&(id, transfer.blob)).cloned();
-        for (observer, size) in observers.unwrap_or_default() {
-            self.tell_observer(id, observer, transfer.blob, size);
+    }
+
+    fn plan_progress(&mut self, host: HostId) {
+        let target = self.host_mut(host);
+        if !target.progress_planned {
+            target.progress_planned = true;
+            let epoch = target.epoch;
+            self.later(PROGRESS_MS, Happening::Progress { host, epoch });
         }
     }
 
     pub(crate) fn cancel_transfer(&mut self, id: HostId, request: RequestId) {
-        if self.transfers.0.remove(&(id, request)).is_some() {
+        let Some(transfer) = self.host(id).incoming.get(&request).copied() else {
+            return;
+        };
+        if self.remove_transfer(transfer).is_some() {
             let result = Err(TransferError::Cancelled);
             self.input_later(1, id, Input::PiecesFetched { request, result });
         }
@@ -170,30 +323,79 @@ impl World {
 
     /// A process died: what it sent breaks off, what it received is forgotten.
     pub(crate) fn drop_transfers_of(&mut self, dead: HostId) {
-        let broken: BTreeSet<(HostId, RequestId)> = self
-            .transfers
-            .0
-            .iter()
-            .filter(|((host, _), transfer)| *host == dead || transfer.provider == dead)
-            .map(|(key, _)| *key)
-            .collect();
-        for (host, request) in broken {
-            self.transfers.0.remove(&(host, request));
-            if host != dead {
-                let result = Err(TransferError::Connection);
-                self.input_later(20, host, Input::PiecesFetched { request, result });
+        let incoming: Vec<TransferId> = self.host(dead).incoming.values().copied().collect();
+        for id in incoming {
+            self.remove_transfer(id);
+        }
+        for id in self.host(dead).serving.clone() {
+            self.break_transfer(id);
+        }
+    }
+
+    /// Two hosts can no longer reach each other.
+    pub(crate) fn break_transfers_between(&mut self, a: HostId, b: HostId) {
+        for (provider, receiver) in [(a, b), (b, a)] {
+            for id in self.host(provider).serving.clone() {
+                let towards = self.transfers.get(id).map(|transfer| transfer.receiver);
+                if towards == Some(receiver) {
+                    self.break_transfer(id);
+                }
             }
         }
-        let lost: Vec<(HostId, BlobHash)> = self
-            .observers
-            .0
-            .iter()
-            .filter(|((provider, _), _)| *provider == dead)
-            .flat_map(|((_, blob), observers)| observers.keys().map(|o| (*o, *blob)))
-            .collect();
-        let peer = self.host(dead).node;
-        for (observer, blob) in lost {
-            self.input_later(20, observer, Input::AvailabilityLost { peer, blob });
+    }
+
+    fn break_transfer(&mut self, id: TransferId) {
+        if let Some(transfer) = self.remove_transfer(id) {
+            let (request, result) = (transfer.request, Err(TransferError::Connection));
+            let ended = Input::PiecesFetched { request, result };
+            self.input_later(20, transfer.receiver, ended);
         }
+    }
+
+    fn finish(&mut self, id: TransferId, result: Result<(), TransferError>) {
+        if let Some(transfer) = self.remove_transfer(id) {
+            let request = transfer.request;
+            self.input(transfer.receiver, Input::PiecesFetched { request, result });
+        }
+    }
+
+    /// Takes a transfer out, stops its flow, and keeps what verified of a broken piece.
+    fn remove_transfer(&mut self, id: TransferId) -> Option<Transfer> {
+        let transfer = self.transfers.remove(id)?;
+        let mut moved = transfer.total;
+        if transfer.flowing {
+            let (from, to) = (transfer.provider.line(), transfer.receiver.line());
+            moved = whole(self.flows.stop(from, to, id.job(), self.now));
+            self.moved(&transfer, moved);
+        }
+        let layout = Layout::new(transfer.size);
+        let good = moved.min(transfer.total - transfer.bad) + transfer.before;
+        let past = PieceRange {
+            start: transfer.pieces.start,
+            end: transfer.next,
+        };
+        // What was still on its way may have been more than this piece; it is lost.
+        let piece = PieceRange {
+            start: transfer.next,
+            end: transfer.next + 1,
+        };
+        let room = layout.len(piece).saturating_sub(1);
+        let broken = good.saturating_sub(layout.len(past)).min(room) / GROUP * GROUP;
+        let receiver = self.host_mut(transfer.receiver);
+        receiver.incoming.remove(&transfer.request);
+        receiver
+            .disk
+            .keep_partial(transfer.blob, transfer.next, broken);
+        let serving = &mut self.host_mut(transfer.provider).serving;
+        serving.retain(|other| *other != id);
+        Some(transfer)
+    }
+
+    /// Books bytes that crossed the wire.
+    fn moved(&mut self, transfer: &Transfer, bytes: u64) {
+        self.host_mut(transfer.provider).uploaded += bytes;
+        self.host_mut(transfer.receiver).downloaded += bytes;
+        self.census
+            .moved(transfer.provider, transfer.receiver, bytes);
     }
 }

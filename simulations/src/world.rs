@@ -1,15 +1,14 @@
-//! Time, and the queue of what happens next.
+//! Everything there is, and the loop that lets it happen.
 
 mod dispatch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use weft_protocol::{
-    accept::RepositoryRecord,
-    id::NodeId,
+    id::{BlobHash, NodeId},
     service::{
-        Command, CommandError, CommandId, DhtKey, InboundId, Input, Outcome, RequestId,
+        Command, CommandError, CommandId, GossipId, InboundId, Input, Outcome, RequestId, Service,
         StorageError,
     },
     sign::NetworkId,
@@ -18,7 +17,16 @@ use weft_protocol::{
 
 use crate::{
     Behaviour, Host, HostId, Link, Publisher,
-    transfer::{Observers, Transfers},
+    census::Census,
+    clock::{MILLI, Queue},
+    dht::Dht,
+    flow::Flows,
+    host,
+    net::Rumour,
+    observe::Sighting,
+    rng,
+    trace::Trace,
+    transfer::{TransferId, Transfers},
 };
 
 /// The network that simulated signatures are for.
@@ -46,86 +54,109 @@ pub(crate) enum Happening {
         request: RequestId,
         ops: Vec<weft_protocol::op::Op>,
     },
-    /// A transfer moves on.
-    Transfer {
+    /// A question was answered by now or is lost.
+    Overdue(InboundId),
+    /// A request for pieces reaches the provider.
+    Asked(TransferId),
+    /// The first bytes of a transfer reach the asker.
+    Began(TransferId),
+    /// A transfer brought its next piece, or its last.
+    Arrived { transfer: TransferId, last: bool },
+    /// A host tells its machine how far its transfers are.
+    Progress { host: HostId, epoch: u64 },
+    /// A host tells everybody who watches one of its blobs.
+    Report {
         host: HostId,
-        request: RequestId,
-        end: bool,
+        epoch: u64,
+        blob: BlobHash,
     },
+    /// A watcher hears what a host has.
+    Seen(Box<Sighting>),
+    /// A killed process comes back.
+    Start(HostId),
 }
 
 /// Everything.
 #[derive(Debug)]
 pub struct World {
+    /// Microseconds since the start.
     pub(crate) now: u64,
-    sequence: u64,
-    queue: BTreeMap<(u64, u64), Happening>,
+    queue: Queue<Happening>,
     /// The nodes.
     pub hosts: Vec<Host>,
-    by_node: BTreeMap<NodeId, HostId>,
-    pub(crate) rng: Rng,
-    trace: blake3::Hasher,
+    pub(crate) faults_rng: Rng,
+    pub(crate) trace: Trace,
     steps: u64,
-    pub(crate) records: BTreeMap<DhtKey, RepositoryRecord>,
-    pub(crate) providers: BTreeMap<DhtKey, BTreeSet<HostId>>,
+    pub(crate) dht: Dht,
     /// Questions on their way: who asked, in which process, under which id.
     pub(crate) inbound: BTreeMap<InboundId, (HostId, u64, RequestId)>,
     pub(crate) ids: u64,
-    pub(crate) gossip:
-        BTreeMap<weft_protocol::service::GossipId, (HostId, weft_protocol::wire::Announcement)>,
+    pub(crate) gossip: BTreeMap<GossipId, Rumour>,
+    pub(crate) flows: Flows,
     pub(crate) transfers: Transfers,
-    pub(crate) observers: Observers,
+    /// Who has what, for reports.
+    pub census: Census,
     commands: u64,
-    seed: u64,
+    pub(crate) seed: u64,
+    /// Whether hosts of different islands can reach each other.
+    pub(crate) divided: bool,
+    /// One output in so many is checked for telling too much.
+    pub(crate) check_every: u64,
 }
 
 impl World {
     /// An empty world.
     pub fn new(seed: u64) -> Self {
         Self {
-            now: 1_000,
-            sequence: 0,
-            queue: BTreeMap::new(),
+            now: 1_000 * MILLI,
+            queue: Queue::new(),
             hosts: Vec::new(),
-            by_node: BTreeMap::new(),
-            rng: Rng::with_seed(seed),
-            trace: blake3::Hasher::new(),
+            faults_rng: rng::stream(seed, "faults"),
+            trace: Trace::default(),
             steps: 0,
-            records: BTreeMap::new(),
-            providers: BTreeMap::new(),
+            dht: Dht::new(seed),
             inbound: BTreeMap::new(),
             ids: 0,
             gossip: BTreeMap::new(),
+            flows: Flows::default(),
             transfers: Transfers::default(),
-            observers: Observers::default(),
+            census: Census::default(),
             commands: 0,
             seed,
+            divided: false,
+            check_every: 1,
         }
     }
 
     /// Both clocks.
     pub fn now(&self) -> Now {
         Now {
-            instant: Instant(self.now),
-            unix: Timestamp(EPOCH + self.now / 1_000),
+            instant: Instant(self.millis()),
+            unix: Timestamp(EPOCH + self.millis() / 1_000),
         }
+    }
+
+    /// Both clocks as one host reads them.
+    pub(crate) fn now_at(&self, host: HostId) -> Now {
+        let mut now = self.now();
+        now.unix.0 = now
+            .unix
+            .0
+            .saturating_add_signed(self.host(host).clock_offset_s);
+        now
     }
 
     /// Milliseconds since the start.
     pub fn millis(&self) -> u64 {
-        self.now
+        self.now / MILLI
     }
 
     /// Adds a running host.
     pub fn add(&mut self, link: Link) -> HostId {
         let id = HostId(self.hosts.len());
-        let host = Host::new(
-            id,
-            self.seed.wrapping_mul(1_000).wrapping_add(id.0 as u64),
-            link,
-        );
-        self.by_node.insert(host.node, id);
-        self.hosts.push(host);
+        let seed = self.seed.wrapping_mul(1_000).wrapping_add(id.0 as u64);
+        self.flows.add_host(link.sends(), link.takes());
+        self.hosts.push(Host::new(id, seed, link));
         self.start(id);
         id
     }
@@ -153,7 +184,9 @@ impl World {
 
     /// Who a node id belongs to.
     pub fn find(&self, node: &NodeId) -> Option<HostId> {
-        self.by_node.get(node).copied()
+        let id = host::number(node)?;
+        let host = self.hosts.get(id.0)?;
+        (host.node == *node).then_some(id)
     }
 
     /// Gives a host a publisher's keys.
@@ -166,30 +199,6 @@ impl World {
     /// Changes how a host serves.
     pub fn set_behaviour(&mut self, host: HostId, behaviour: Behaviour) {
         self.host_mut(host).behaviour = behaviour;
-    }
-
-    /// Starts a stopped host.
-    pub fn start(&mut self, id: HostId) {
-        let now = self.now();
-        self.host_mut(id).start(now);
-        self.drain(id);
-    }
-
-    /// Kills a host's process.
-    pub fn kill(&mut self, id: HostId) {
-        let peers: Vec<HostId> = self.host(id).connected.iter().copied().collect();
-        self.host_mut(id).stop();
-        for peer in peers {
-            self.sever(id, peer);
-        }
-        self.drop_transfers_of(id);
-        self.observers.forget(id);
-        for hosts in self.providers.values_mut() {
-            // Provider records outlive their node, as in the real DHT; every second one lapses.
-            if self.rng.bool() {
-                hosts.remove(&id);
-            }
-        }
     }
 
     /// Takes a command in.
@@ -213,19 +222,17 @@ impl World {
         self.host(host).replies.get(&id).cloned()
     }
 
-    /// Runs until a condition holds; false if it did not within the time.
+    /// Runs until a condition holds; false if it did not within the time. The condition is looked at after each
+    /// event, so it should be a cheap one.
     pub fn run_until(&mut self, limit_ms: u64, done: impl Fn(&Self) -> bool) -> bool {
-        let end = self.now + limit_ms;
+        let end = self.now + limit_ms * MILLI;
         loop {
             if done(self) {
                 return true;
             }
-            match self.queue.first_key_value() {
-                Some(((at, _), _)) if *at <= end => self.step(),
-                _ => {
-                    self.now = end;
-                    return done(self);
-                }
+            if !self.step(end) {
+                self.now = end;
+                return done(self);
             }
         }
     }
@@ -237,18 +244,21 @@ impl World {
 
     /// A fingerprint of everything that was done so far.
     pub fn trace(&self) -> String {
-        self.trace.finalize().to_hex().to_string()
+        self.trace.finish()
     }
 
-    /// Inputs and wakes handled so far.
+    /// Lets everything that is done be written as text from now on.
+    pub fn write_trace(&mut self, to: Box<dyn std::io::Write>) {
+        self.trace.tell(to);
+    }
+
+    /// Things that happened so far.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
     pub(crate) fn later(&mut self, after_ms: u64, happening: Happening) {
-        self.sequence += 1;
-        self.queue
-            .insert((self.now + after_ms, self.sequence), happening);
+        self.queue.push(self.now + after_ms * MILLI, happening);
     }
 
     /// Lets an input reach the process that runs now, after a while.
@@ -263,90 +273,123 @@ impl World {
         self.later(after_ms, Happening::Input { host, epoch, input });
     }
 
-    fn step(&mut self) {
-        let Some(((at, _), happening)) = self.queue.pop_first() else {
-            return;
+    /// Lets the next thing happen, unless it lies behind `end`.
+    fn step(&mut self, end: u64) -> bool {
+        let planned = self.queue.next();
+        let flowing = self.flows.next();
+        let Some(at) = planned
+            .into_iter()
+            .chain(flowing)
+            .min()
+            .filter(|at| *at <= end)
+        else {
+            return false;
         };
-        self.now = at;
+        self.now = at.max(self.now);
         self.steps += 1;
+        if flowing == Some(at) {
+            if let Some(reached) = self.flows.pop(self.now) {
+                self.flowed(reached);
+            }
+        } else if let Some(happening) = self.queue.pop() {
+            self.happen(happening);
+        }
+        true
+    }
+
+    fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Input { host, epoch, input } => {
                 if self.host(host).epoch == epoch {
                     self.input(host, *input);
                 }
             }
-            Happening::Wake { host, epoch } => {
-                let now = self.now();
-                let target = self.host_mut(host);
-                if target.epoch == epoch && target.wake_at == Some(at) {
-                    target.wake_at = None;
-                    if let Some(service) = &mut target.service {
-                        service.handle_timeout(now);
-                    }
-                    self.drain(host);
-                }
-            }
+            Happening::Wake { host, epoch } => self.wake(host, epoch),
             Happening::Connected(a, b) => self.connected(a, b),
             Happening::Write {
                 host,
                 epoch,
                 request,
                 ops,
-            } => {
-                let target = self.host_mut(host);
-                if target.epoch == epoch {
-                    let result = if target.disk_full {
-                        Err(StorageError::Full)
-                    } else {
-                        target.disk.apply(ops);
-                        Ok(())
-                    };
-                    self.input(host, Input::Committed { request, result });
+            } => self.write(host, epoch, request, ops),
+            Happening::Overdue(question) => self.overdue(question),
+            Happening::Asked(transfer) => self.asked(transfer),
+            Happening::Began(transfer) => self.began(transfer),
+            Happening::Arrived { transfer, last } => self.arrived(transfer, last),
+            Happening::Progress { host, epoch } => self.progress(host, epoch),
+            Happening::Report { host, epoch, blob } => self.report(host, epoch, blob),
+            Happening::Seen(sighting) => self.seen(*sighting),
+            Happening::Start(host) => {
+                if !self.host(host).is_up() {
+                    self.start(host);
                 }
             }
-            Happening::Transfer { host, request, end } => self.transfer_moves(host, request, end),
         }
+    }
+
+    fn wake(&mut self, host: HostId, epoch: u64) {
+        let (now, at) = (self.now_at(host), self.now);
+        let target = self.host_mut(host);
+        if target.epoch == epoch && target.wake_at == Some(at) {
+            target.wake_at = None;
+            if let Some(service) = &mut target.service {
+                service.handle_timeout(now);
+            }
+            self.drain(host);
+        }
+    }
+
+    fn write(
+        &mut self,
+        host: HostId,
+        epoch: u64,
+        request: RequestId,
+        ops: Vec<weft_protocol::op::Op>,
+    ) {
+        if self.host(host).epoch != epoch || self.crashes_now(host) {
+            return;
+        }
+        let target = self.host_mut(host);
+        let result = if target.disk_full {
+            Err(StorageError::Full)
+        } else {
+            target.disk.apply(ops);
+            Ok(())
+        };
+        self.input(host, Input::Committed { request, result });
     }
 
     /// Hands an input to a machine and carries out what it wants.
     pub(crate) fn input(&mut self, host: HostId, input: Input) {
-        let now = self.now();
-        self.trace
-            .update(format!("{} {} {input:?}\n", self.now, host.0).as_bytes());
+        let now = self.now_at(host);
+        self.trace.input(self.now, host, &input);
         if let Some(service) = &mut self.host_mut(host).service {
             service.handle(now, input);
         }
         self.drain(host);
     }
 
-    fn drain(&mut self, id: HostId) {
+    pub(crate) fn drain(&mut self, id: HostId) {
         while let Some(output) = self
             .host_mut(id)
             .service
             .as_mut()
-            .and_then(weft_protocol::service::Service::poll_output)
+            .and_then(Service::poll_output)
         {
-            self.trace
-                .update(format!("{} {} {output:?}\n", self.now, id.0).as_bytes());
+            self.trace.output(self.now, id, &output);
             self.dispatch(id, output);
         }
         let now = self.now;
         let target = self.host_mut(id);
-        let Some(at) = target
-            .service
-            .as_ref()
-            .and_then(|service| service.poll_timeout())
-        else {
+        let Some(at) = target.service.as_ref().and_then(Service::poll_timeout) else {
             return;
         };
-        let at = at.0.max(now + 1);
-        if target
-            .wake_at
-            .is_none_or(|planned| planned > at || planned <= now)
-        {
+        let at = (at.0 * MILLI).max(now + MILLI);
+        let sooner = |planned: u64| planned > at || planned <= now;
+        if target.wake_at.is_none_or(sooner) {
             target.wake_at = Some(at);
             let epoch = target.epoch;
-            self.later(at - now, Happening::Wake { host: id, epoch });
+            self.queue.push(at, Happening::Wake { host: id, epoch });
         }
     }
 }

@@ -23,6 +23,7 @@ fn chaos(seed: u64) -> World {
             up: rng.u64(100_000..4_000_000),
             down: rng.u64(500_000..9_000_000),
             latency_ms: rng.u64(1..120),
+            ..Link::default()
         });
         let known = hosts[rng.usize(..hosts.len())];
         world.connect(host, known);

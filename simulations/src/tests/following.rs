@@ -127,10 +127,10 @@ fn a_quota_lets_older_revisions_go_and_never_what_the_user_keeps() {
 #[test]
 fn a_record_put_by_a_lonely_publisher_is_put_again_for_the_first_peer() {
     let (mut world, publisher, hosts) = published(5, 5, 0);
-    assert!(world.records.is_empty());
+    assert!(world.dht.records.is_empty());
     let hub = world.add_default();
     world.connect(hosts[0], hub);
-    assert!(world.run_until(10_000, |world| !world.records.is_empty()));
+    assert!(world.run_until(10_000, |world| !world.dht.records.is_empty()));
     // A stranger at the hub finds everything through the DHT.
     let stranger = world.add_default();
     world.connect(stranger, hub);

@@ -1,6 +1,6 @@
 //! The one match over everything a machine wants done.
 
-use weft_protocol::service::{Input, Output};
+use weft_protocol::service::{Event, Input, Output};
 
 use super::{Happening, World};
 use crate::HostId;
@@ -21,18 +21,20 @@ impl World {
                 );
                 host.replies.insert(command, result);
             }
-            Output::Event(event) => self.host_mut(id).events.push(event),
+            Output::Event(event) => {
+                if let Event::RevisionComplete { revision, .. } = &event {
+                    self.census.completed(self.now, id, *revision);
+                }
+                self.host_mut(id).events.push(event);
+            }
             Output::Commit { request, ops } => {
-                let epoch = self.host(id).epoch;
-                self.later(
-                    DISK_MS,
-                    Happening::Write {
-                        host: id,
-                        epoch,
-                        request,
-                        ops,
-                    },
-                );
+                let write = Happening::Write {
+                    host: id,
+                    epoch: self.host(id).epoch,
+                    request,
+                    ops,
+                };
+                self.later(DISK_MS, write);
             }
             Output::ReadObject {
                 request,
@@ -51,13 +53,11 @@ impl World {
             }
             Output::InspectBlobs { request, blobs } => {
                 let disk = &self.host(id).disk;
-                let have = blobs
-                    .iter()
-                    .map(|(blob, size)| disk.have(blob, *size))
-                    .collect();
+                let have = blobs.iter().map(|(blob, size)| disk.have(blob, *size));
+                let have = have.collect();
                 self.input_later(DISK_MS, id, Input::BlobsInspected { request, have });
             }
-            Output::Connect { peer, .. } => self.connect_node(id, &peer),
+            Output::Connect { peer, .. } => self.dial(id, &peer),
             Output::Ban { peer } => self.ban(id, peer),
             Output::SendRequest {
                 request,
@@ -74,34 +74,20 @@ impl World {
                 record,
             } => self.put_record(id, request, key, *record),
             Output::FindProviders { request, key } => self.find_providers(id, request, key),
-            Output::Provide { key } => {
-                self.providers.entry(key).or_default().insert(id);
-            }
-            Output::StopProviding { key } => {
-                self.providers.entry(key).or_default().remove(&id);
-            }
+            Output::Provide { key } => self.dht.provide(key, id),
+            Output::StopProviding { key } => self.dht.stop_providing(&key, id),
             Output::LearnDataAddresses { .. } => {}
-            Output::Protect { blobs } => {
-                let host = self.host_mut(id);
-                host.disk.collect(&blobs);
-                host.protected = blobs;
-            }
+            Output::Protect { blobs } => self.protect(id, blobs),
             Output::Offer { blobs } => self.host_mut(id).offered = blobs.into_iter().collect(),
             Output::Observe { peer, blob, size } => self.observe(id, &peer, blob, size),
-            Output::Unobserve { peer, blob } => {
-                if let Some(provider) = self.find(&peer) {
-                    self.observers.remove(provider, blob, id);
-                }
-            }
+            Output::Unobserve { peer, blob } => self.unobserve(id, &peer, &blob),
             Output::FetchPieces {
                 request,
                 peer,
                 blob,
                 size,
                 pieces,
-            } => {
-                self.fetch(id, request, &peer, blob, size, pieces);
-            }
+            } => self.fetch(id, request, &peer, blob, size, pieces),
             Output::CancelPieces { request } => self.cancel_transfer(id, request),
             Output::StartUpload { .. }
             | Output::RefuseUpload { .. }
