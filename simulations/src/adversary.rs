@@ -45,6 +45,11 @@ impl Behaviour {
         }
     }
 
+    /// Whether what it says it has grows with what it has.
+    pub(crate) fn tells_news(self) -> bool {
+        !matches!(self, Self::Liar | Self::FreeRider)
+    }
+
     /// Whether it sends anything to anybody.
     pub(crate) fn serves(self) -> bool {
         !matches!(self, Self::Silent | Self::FreeRider)

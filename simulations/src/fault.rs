@@ -1,5 +1,7 @@
 //! What goes wrong: crashes, restarts, clocks, partitions. (Full disks are a switch of [`crate::Host`].)
 
+use weft_protocol::swarm::Rates;
+
 use crate::{HostId, World, clock::MILLI, world::Happening};
 
 /// A supervisor restarts a crashed process after this, in milliseconds.
@@ -54,6 +56,16 @@ impl World {
         link.up = up;
         link.down = down;
         let (sends, takes) = (link.sends(), link.takes());
+        self.flows.set_capacity(id.line(), sends, takes, self.now);
+    }
+
+    /// Keeps a host to what its machine set. Nothing else uses a simulated line, so being polite costs nothing.
+    pub(crate) fn set_rates(&mut self, id: HostId, rates: &Rates) {
+        let rate = |rate: Option<u64>| rate.map_or(f64::INFINITY, |rate| rate as f64);
+        let host = self.host_mut(id);
+        host.peer_rates = (rate(rates.upload_per_peer), rate(rates.download_per_peer));
+        let sends = host.link.sends().min(rate(rates.upload));
+        let takes = host.link.takes().min(rate(rates.download));
         self.flows.set_capacity(id.line(), sends, takes, self.now);
     }
 

@@ -75,6 +75,10 @@ pub struct Host {
     pub(crate) watched: BTreeMap<BlobHash, Watched>,
     /// Whether its next report of progress is planned.
     pub(crate) progress_planned: bool,
+    /// Whether its next report of what it sends is planned.
+    pub(crate) telling_planned: bool,
+    /// Bytes per second that it sends to, and takes from, one peer at most.
+    pub(crate) peer_rates: (f64, f64),
     /// When it asked to be woken.
     pub(crate) wake_at: Option<u64>,
     /// Disk limit for what the user does not pin.
@@ -122,6 +126,8 @@ impl Host {
             serving: Vec::new(),
             watched: BTreeMap::new(),
             progress_planned: false,
+            telling_planned: false,
+            peer_rates: (f64::INFINITY, f64::INFINITY),
             wake_at: None,
             cache_bytes_max: None,
             open_commands: BTreeSet::new(),
@@ -163,6 +169,8 @@ impl Host {
         self.gossip_seen.clear();
         self.watched.clear();
         self.progress_planned = false;
+        self.telling_planned = false;
+        self.peer_rates = (f64::INFINITY, f64::INFINITY);
         self.open_commands.clear();
         self.wake_at = None;
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use weft_protocol::{
     id::{BlobHash, NodeId},
+    layout::PieceRange,
     piece_set::PieceSet,
     service::Input,
 };
@@ -19,12 +20,13 @@ const REPORT_MS: u64 = 250;
 /// Who watches one blob of a host.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
-    size: u64,
     watchers: Vec<HostId>,
     /// When they were last told.
     told_at: u64,
     /// Whether the next report is planned.
     planned: bool,
+    /// What came since they were told.
+    news: Vec<PieceRange>,
 }
 
 /// What a watcher is about to hear.
@@ -34,7 +36,14 @@ pub(crate) struct Sighting {
     epoch: u64,
     provider: HostId,
     blob: BlobHash,
-    have: Rc<PieceSet>,
+    what: What,
+}
+
+/// All that a host has of a blob, or what it has besides what it told before.
+#[derive(Debug, Clone)]
+enum What {
+    All(Rc<PieceSet>),
+    More(Rc<[PieceRange]>),
 }
 
 impl World {
@@ -47,14 +56,14 @@ impl World {
             return self.input_later(30, id, input);
         };
         let watched = self.host_mut(provider).watched.entry(blob).or_default();
-        watched.size = size;
         if !watched.watchers.contains(&id) {
             watched.watchers.push(id);
         }
-        let have = Rc::new(self.claims(provider, &blob, size));
+        let host = self.host(provider);
+        let have = host.behaviour.claims(host.disk.have(&blob, size));
         // The question and its answer.
         let after = self.latency(provider, id) * 2;
-        self.sight(after, provider, id, blob, have);
+        self.sight(after, provider, id, blob, What::All(Rc::new(have)));
     }
 
     pub(crate) fn unobserve(&mut self, id: HostId, peer: &NodeId, blob: &BlobHash) {
@@ -66,14 +75,18 @@ impl World {
     }
 
     /// A host has more of a blob than before.
-    pub(crate) fn has_more(&mut self, id: HostId, blob: BlobHash) {
+    pub(crate) fn has_more(&mut self, id: HostId, blob: BlobHash, pieces: PieceRange) {
         let now = self.now;
         let host = self.host_mut(id);
         let epoch = host.epoch;
         let Some(watched) = host.watched.get_mut(&blob) else {
             return;
         };
-        if watched.planned || watched.watchers.is_empty() {
+        if watched.watchers.is_empty() {
+            return;
+        }
+        watched.news.push(pieces);
+        if watched.planned {
             return;
         }
         watched.planned = true;
@@ -97,11 +110,14 @@ impl World {
         };
         watched.planned = false;
         watched.told_at = now;
-        let (watchers, size) = (watched.watchers.clone(), watched.size);
-        let have = Rc::new(self.claims(id, &blob, size));
+        let watchers = watched.watchers.clone();
+        let news: Rc<[PieceRange]> = std::mem::take(&mut watched.news).into();
+        if !host.behaviour.tells_news() {
+            return;
+        }
         for watcher in watchers {
             let after = self.latency(id, watcher);
-            self.sight(after, id, watcher, blob, Rc::clone(&have));
+            self.sight(after, id, watcher, blob, What::More(Rc::clone(&news)));
         }
     }
 
@@ -111,14 +127,23 @@ impl World {
             epoch,
             provider,
             blob,
-            have,
+            what,
         } = sighting;
         if self.host(watcher).epoch != epoch || !self.reaches(watcher, provider) {
             return;
         }
         let peer = self.host(provider).node;
-        let have = Rc::try_unwrap(have).unwrap_or_else(|have| PieceSet::clone(&have));
-        self.input(watcher, Input::Availability { peer, blob, have });
+        match what {
+            What::All(have) => {
+                let have = PieceSet::clone(&have);
+                self.input(watcher, Input::Availability { peer, blob, have });
+            }
+            What::More(news) => {
+                for pieces in news.iter().copied() {
+                    self.input(watcher, Input::AvailabilityGained { peer, blob, pieces });
+                }
+            }
+        }
     }
 
     /// A host's process is gone: whoever watched it notices, and it watches nobody.
@@ -154,18 +179,13 @@ impl World {
         }
     }
 
-    fn claims(&self, id: HostId, blob: &BlobHash, size: u64) -> PieceSet {
-        let host = self.host(id);
-        host.behaviour.claims(host.disk.have(blob, size))
-    }
-
     fn sight(
         &mut self,
         after_ms: u64,
         provider: HostId,
         watcher: HostId,
         blob: BlobHash,
-        have: Rc<PieceSet>,
+        what: What,
     ) {
         let epoch = self.host(watcher).epoch;
         let sighting = Sighting {
@@ -173,7 +193,7 @@ impl World {
             epoch,
             provider,
             blob,
-            have,
+            what,
         };
         self.later(after_ms, Happening::Seen(Box::new(sighting)));
     }

@@ -107,6 +107,13 @@ fn input_numbers(input: &Input) -> [u64; 3] {
             have,
         } => [node(peer), u64::from(have.count()), 0],
         Input::PeerConnected { peer, .. } | Input::PeerDisconnected { peer } => [node(peer), 0, 0],
+        Input::AvailabilityGained { peer, pieces, .. } => {
+            [node(peer), u64::from(pieces.start), u64::from(pieces.end)]
+        }
+        Input::UploadAsked { upload, peer, .. } => [upload.0, node(peer), 0],
+        Input::UploadProgress { upload, bytes } | Input::UploadEnded { upload, bytes } => {
+            [upload.0, *bytes, 0]
+        }
         Input::PiecesProgress { request, bytes } => [request.0, *bytes, 0],
         Input::PiecesFetched { request, result } => [request.0, u64::from(result.is_ok()), 0],
         Input::Committed { request, result } => [request.0, u64::from(result.is_ok()), 0],
@@ -132,6 +139,7 @@ fn output_numbers(output: &Output) -> [u64; 3] {
             node(peer),
             u64::from(pieces.start) << 32 | u64::from(pieces.end),
         ],
+        Output::StartUpload { upload } | Output::RefuseUpload { upload } => [upload.0, 0, 0],
         Output::CancelPieces { request } => [request.0, 0, 0],
         Output::Observe { peer, .. } | Output::Unobserve { peer, .. } => [node(peer), 0, 0],
         Output::SendRequest { request, peer, .. } => [request.0, node(peer), 0],

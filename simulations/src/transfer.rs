@@ -4,20 +4,21 @@
 //! In between bytes are fluids ([`crate::flow`]). Pieces become visible one by one as they arrive; of a piece that
 //! broke off, the verified chunk groups stay and are not asked for again.
 
+mod arrive;
+mod serve;
+
 use weft_protocol::{
     id::{BlobHash, NodeId},
     layout::{Layout, PieceRange},
-    service::{Input, RequestId, StorageError, TransferError},
+    service::{Input, RequestId, TransferError},
 };
 
 use crate::{
     HostId, World,
-    flow::{JobId, Order, Reached, whole},
+    flow::{JobId, whole},
     world::Happening,
 };
 
-/// How often a machine hears how far its transfers are, in milliseconds.
-const PROGRESS_MS: u64 = 250;
 /// The grain of verification, in bytes.
 const GROUP: u64 = 16 * 1024;
 
@@ -46,9 +47,34 @@ pub(crate) struct Transfer {
     total: u64,
     /// Bytes that a bad last chunk group makes useless.
     bad: u64,
-    /// Bytes that the machine was told of.
+    /// Bytes that the receiver's machine was told of.
     told: u64,
-    flowing: bool,
+    /// Bytes that the provider's machine was told of.
+    told_up: u64,
+    stage: Stage,
+}
+
+/// How far a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// On its way to the provider.
+    Sent,
+    /// The provider's machine knows of it and has not let it start: the peer is choked.
+    Waiting,
+    /// Bytes flow.
+    Flowing,
+    /// All has left the provider.
+    Served,
+}
+
+impl Stage {
+    /// Whether the provider's machine waits for its end.
+    fn is_open(self) -> bool {
+        match self {
+            Self::Waiting | Self::Flowing => true,
+            Self::Sent | Self::Served => false,
+        }
+    }
 }
 
 /// All transfers.
@@ -140,175 +166,12 @@ impl World {
             total: 0,
             bad: 0,
             told: 0,
-            flowing: false,
+            told_up: 0,
+            stage: Stage::Sent,
         });
         self.host_mut(id).incoming.insert(request, transfer);
         self.check_requests(id);
         self.later(self.latency(id, provider), Happening::Asked(transfer));
-    }
-
-    /// A request reached its provider.
-    pub(crate) fn asked(&mut self, id: TransferId) {
-        let Some(transfer) = self.transfers.get(id) else {
-            return;
-        };
-        let provider = self.host(transfer.provider);
-        if provider.epoch != transfer.provider_epoch {
-            return self.finish(id, Err(TransferError::Connection));
-        }
-        let have = provider.disk.have(&transfer.blob, transfer.size);
-        if !provider.offered.contains(&transfer.blob) || !have.contains_range(transfer.pieces) {
-            return self.finish(id, Err(TransferError::Unavailable));
-        }
-        self.host_mut(transfer.provider).serving.push(id);
-        self.begin(id);
-    }
-
-    /// A provider begins to send.
-    fn begin(&mut self, id: TransferId) {
-        let Some(mut transfer) = self.transfers.get(id) else {
-            return;
-        };
-        let behaviour = self.host(transfer.provider).behaviour;
-        if !behaviour.serves() {
-            return;
-        }
-        let (provider, receiver) = (self.host(transfer.provider), self.host(transfer.receiver));
-        let layout = Layout::new(transfer.size);
-        transfer.before = receiver.disk.partial(&transfer.blob, transfer.pieces.start);
-        transfer.total = layout.len(transfer.pieces) - transfer.before;
-        let cap = provider.link.carries(&receiver.link).min(behaviour.cap());
-        if let Some(good) = behaviour.good_bytes(transfer.total, &mut self.faults_rng) {
-            transfer.bad = GROUP.min(transfer.total - good);
-            transfer.total = good + transfer.bad;
-        }
-        transfer.flowing = transfer.total > 0;
-        if let Some(state) = self.transfers.get_mut(id) {
-            *state = transfer;
-        }
-        let latency = self.latency(transfer.provider, transfer.receiver);
-        self.later(latency, Happening::Began(id));
-        if !transfer.flowing {
-            let last = true;
-            return self.later(latency, Happening::Arrived { transfer: id, last });
-        }
-        let order = Order {
-            job: id.job(),
-            from: transfer.provider.line(),
-            to: transfer.receiver.line(),
-            first: (layout.piece_len - transfer.before) as f64,
-            step: layout.piece_len as f64,
-            total: transfer.total as f64,
-            cap,
-        };
-        self.flows.start(&order, self.now);
-        self.plan_progress(transfer.receiver);
-    }
-
-    /// The first bytes are there.
-    pub(crate) fn began(&mut self, id: TransferId) {
-        if let Some(transfer) = self.transfers.get(id) {
-            let (request, bytes) = (transfer.request, 0);
-            self.input(transfer.receiver, Input::PiecesProgress { request, bytes });
-        }
-    }
-
-    /// A piece, or all, has left the provider.
-    pub(crate) fn flowed(&mut self, reached: Reached) {
-        let (id, last) = (TransferId::of(reached.job), reached.last);
-        let Some(transfer) = self.transfers.get_mut(id) else {
-            return;
-        };
-        if last {
-            transfer.flowing = false;
-        }
-        let transfer = *transfer;
-        if last {
-            self.moved(&transfer, transfer.total);
-        }
-        let latency = self.latency(transfer.provider, transfer.receiver);
-        self.later(latency, Happening::Arrived { transfer: id, last });
-    }
-
-    /// A piece, or the rest, arrived.
-    pub(crate) fn arrived(&mut self, id: TransferId, last: bool) {
-        let Some(transfer) = self.transfers.get_mut(id) else {
-            return;
-        };
-        if last && transfer.bad > 0 {
-            return self.finish(id, Err(TransferError::Corrupt));
-        }
-        let piece = transfer.next;
-        transfer.next += 1;
-        let layout = Layout::new(transfer.size);
-        let past = PieceRange {
-            start: transfer.pieces.start,
-            end: transfer.next,
-        };
-        let so_far = layout.len(past) - transfer.before;
-        let bytes = so_far.saturating_sub(transfer.told);
-        transfer.told = transfer.told.max(so_far);
-        let transfer = *transfer;
-        let (receiver, request) = (transfer.receiver, transfer.request);
-        if self.crashes_now(receiver) {
-            return;
-        }
-        if self.host(receiver).disk_full {
-            return self.finish(id, Err(TransferError::Storage(StorageError::Full)));
-        }
-        let host = self.host_mut(receiver);
-        if host.disk.insert(transfer.blob, piece, layout.pieces()) {
-            let piece = PieceRange {
-                start: piece,
-                end: piece + 1,
-            };
-            host.kept += layout.len(piece);
-            self.census.gained(&transfer.blob, piece.start);
-            self.has_more(receiver, transfer.blob);
-        }
-        if bytes > 0 {
-            self.input(receiver, Input::PiecesProgress { request, bytes });
-        }
-        if last {
-            self.finish(id, Ok(()));
-        }
-    }
-
-    /// Tells a machine how far its transfers are.
-    pub(crate) fn progress(&mut self, host: HostId, epoch: u64) {
-        if self.host(host).epoch != epoch {
-            return;
-        }
-        self.host_mut(host).progress_planned = false;
-        let incoming: Vec<TransferId> = self.host(host).incoming.values().copied().collect();
-        let mut flowing = false;
-        for id in incoming {
-            let Some(transfer) = self.transfers.get_mut(id).filter(|state| state.flowing) else {
-                continue;
-            };
-            flowing = true;
-            let (from, to) = (transfer.provider.line(), transfer.receiver.line());
-            let moved = whole(self.flows.moved(from, to, id.job(), self.now));
-            let good = moved.min(transfer.total - transfer.bad);
-            let bytes = good.saturating_sub(transfer.told);
-            transfer.told += bytes;
-            let request = transfer.request;
-            if bytes > 0 {
-                self.input(host, Input::PiecesProgress { request, bytes });
-            }
-        }
-        if flowing {
-            self.plan_progress(host);
-        }
-    }
-
-    fn plan_progress(&mut self, host: HostId) {
-        let target = self.host_mut(host);
-        if !target.progress_planned {
-            target.progress_planned = true;
-            let epoch = target.epoch;
-            self.later(PROGRESS_MS, Happening::Progress { host, epoch });
-        }
     }
 
     pub(crate) fn cancel_transfer(&mut self, id: HostId, request: RequestId) {
@@ -363,7 +226,7 @@ impl World {
     fn remove_transfer(&mut self, id: TransferId) -> Option<Transfer> {
         let transfer = self.transfers.remove(id)?;
         let mut moved = transfer.total;
-        if transfer.flowing {
+        if transfer.stage == Stage::Flowing {
             let (from, to) = (transfer.provider.line(), transfer.receiver.line());
             moved = whole(self.flows.stop(from, to, id.job(), self.now));
             self.moved(&transfer, moved);
@@ -388,6 +251,14 @@ impl World {
             .keep_partial(transfer.blob, transfer.next, broken);
         let serving = &mut self.host_mut(transfer.provider).serving;
         serving.retain(|other| *other != id);
+        if transfer.stage.is_open() {
+            let sent = if transfer.stage == Stage::Flowing {
+                moved
+            } else {
+                0
+            };
+            self.upload_ended(id, &transfer, sent);
+        }
         Some(transfer)
     }
 

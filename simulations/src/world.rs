@@ -64,6 +64,8 @@ pub(crate) enum Happening {
     Arrived { transfer: TransferId, last: bool },
     /// A host tells its machine how far its transfers are.
     Progress { host: HostId, epoch: u64 },
+    /// A host tells its machine how far its uploads are.
+    TellUploads { host: HostId, epoch: u64 },
     /// A host tells everybody who watches one of its blobs.
     Report {
         host: HostId,
@@ -317,6 +319,7 @@ impl World {
             Happening::Began(transfer) => self.began(transfer),
             Happening::Arrived { transfer, last } => self.arrived(transfer, last),
             Happening::Progress { host, epoch } => self.progress(host, epoch),
+            Happening::TellUploads { host, epoch } => self.tell_uploads(host, epoch),
             Happening::Report { host, epoch, blob } => self.report(host, epoch, blob),
             Happening::Seen(sighting) => self.seen(*sighting),
             Happening::Start(host) => {

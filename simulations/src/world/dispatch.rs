@@ -89,10 +89,12 @@ impl World {
                 pieces,
             } => self.fetch(id, request, &peer, blob, size, pieces),
             Output::CancelPieces { request } => self.cancel_transfer(id, request),
-            Output::StartUpload { .. }
-            | Output::RefuseUpload { .. }
-            | Output::SetRates(_)
-            | Output::Pardon { .. } => {}
+            Output::StartUpload { upload } => self.start_upload(id, upload),
+            Output::RefuseUpload { upload } => self.refuse_upload(id, upload),
+            Output::SetRates(rates) => self.set_rates(id, &rates),
+            Output::Pardon { peer } => {
+                self.host_mut(id).banned.remove(&peer);
+            }
             Output::SignFreshness {
                 request,
                 publisher,
