@@ -19,6 +19,7 @@ const FILES_SHOWN: usize = 20;
 Examples:
   weft info alice/tiny                            the newest revision
   weft info alice/tiny@v1.0 --files               with all its files
+  weft info alice/tiny --tensors                  what its weight files hold
   weft info alice/tiny --json | jq .files")]
 pub(crate) struct Arguments {
     /// Which repository or revision
@@ -27,6 +28,9 @@ pub(crate) struct Arguments {
     /// List all files
     #[arg(long, help_heading = "Output")]
     pub(crate) files: bool,
+    /// List the tensors of its weight files
+    #[arg(long, help_heading = "Output")]
+    pub(crate) tensors: bool,
     #[command(flatten)]
     pub(crate) network: Network,
 }
@@ -35,7 +39,13 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<()
     let reference = &arguments.reference;
     let info: RepositoryInfo = context
         .network(&arguments.network)?
-        .get(route::REPOSITORY, &[("reference", reference)])
+        .get(
+            route::REPOSITORY,
+            &[
+                ("reference", reference),
+                ("tensors", if arguments.tensors { "true" } else { "false" }),
+            ],
+        )
         .with_context(|| format!("could not look up `{reference}`"))?;
     let files_shown = if arguments.files {
         usize::MAX
@@ -89,6 +99,7 @@ fn human(info: &RepositoryInfo, files_shown: usize, style: Style) -> String {
                     count(info.files.len() as u64, "file")
                 ),
             ),
+            ("tensors", tensor_count(info)),
         ],
         style,
     );
@@ -102,7 +113,43 @@ fn human(info: &RepositoryInfo, files_shown: usize, style: Style) -> String {
     } else {
         String::new()
     };
-    format!("{text}\n\n{}{more}", table.render(style, "no files"))
+    let files = table.render(style, "no files");
+    let tensors = tensors(info, style);
+    format!("{text}\n\n{files}{more}{tensors}")
+}
+
+/// The tensors that were asked for, as a table below the files.
+fn tensors(info: &RepositoryInfo, style: Style) -> String {
+    if info.tensors.is_empty() {
+        return String::new();
+    }
+    let columns = [
+        Column::Right("SIZE"),
+        Column::Left("TYPE"),
+        Column::Left("SHAPE"),
+        Column::Left("TENSOR"),
+        Column::Left("FILE"),
+    ];
+    let mut table = Table::new(columns);
+    for tensor in &info.tensors {
+        let shape: Vec<_> = tensor.shape.iter().map(ToString::to_string).collect();
+        table.row([
+            Size(tensor.len).to_string(),
+            tensor.dtype.clone(),
+            format!("[{}]", shape.join(", ")),
+            tensor.name.clone(),
+            tensor.path.clone(),
+        ]);
+    }
+    format!("\n\n{}", table.render(style, ""))
+}
+
+fn tensor_count(info: &RepositoryInfo) -> String {
+    match (info.tensor_count, info.tensors.is_empty()) {
+        (0, _) => String::new(),
+        (count, true) => format!("{count}; `--tensors` lists them"),
+        (count, false) => count.to_string(),
+    }
 }
 
 fn head(info: &RepositoryInfo, style: Style) -> String {
@@ -140,19 +187,51 @@ fn here(info: &RepositoryInfo) -> String {
 
 #[cfg(test)]
 mod tests {
-    use weft_node::api::FileView;
+    use weft_node::api::{FileView, TensorView};
 
     use super::*;
 
     #[test]
     fn long_lists_of_files_are_cut() {
+        let info = info();
+        let text = human(&info, FILES_SHOWN, Style::plain());
+        assert!(
+            text.ends_with("… and 10 more; `--files` lists all"),
+            "{text}"
+        );
+        assert!(text.contains("license     CC0-1.0"), "{text}");
+        assert!(!text.contains("petname"), "{text}");
+        assert!(!human(&info, usize::MAX, Style::plain()).contains("more;"));
+    }
+
+    #[test]
+    fn tensors_are_counted_and_listed_when_asked_for() {
+        let mut info = info();
+        let text = human(&info, FILES_SHOWN, Style::plain());
+        assert!(text.contains("tensors     2; `--tensors`"), "{text}");
+        let tensor = |name: &str| TensorView {
+            path: "shard-1.safetensors".to_owned(),
+            name: name.to_owned(),
+            dtype: "BF16".to_owned(),
+            shape: vec![2048, 256],
+            offset: 8,
+            len: 1_048_576,
+            blake3: String::new(),
+        };
+        info.tensors = vec![tensor("lm_head.weight"), tensor("b")];
+        let text = human(&info, FILES_SHOWN, Style::plain());
+        let line = "BF16  [2048, 256]  lm_head.weight  shard-1.safetensors";
+        assert!(text.contains(line), "{text}");
+    }
+
+    fn info() -> RepositoryInfo {
         let file = |n: usize| FileView {
             path: format!("shard-{n}.safetensors"),
             size: 1_000,
             blake3: String::new(),
             sha256: String::new(),
         };
-        let info = RepositoryInfo {
+        RepositoryInfo {
             repository: "p/n".to_owned(),
             alias: None,
             reference: "weft:p/n@00".to_owned(),
@@ -172,19 +251,13 @@ mod tests {
             library: None,
             languages: Vec::new(),
             files: (0..30).map(file).collect(),
+            tensor_count: 2,
+            tensors: Vec::new(),
             bytes_total: 30_000,
             state: RevisionState::Known,
             pin: Pin::None,
             seed: false,
             path: None,
-        };
-        let text = human(&info, FILES_SHOWN, Style::plain());
-        assert!(
-            text.ends_with("… and 10 more; `--files` lists all"),
-            "{text}"
-        );
-        assert!(text.contains("license     CC0-1.0"), "{text}");
-        assert!(!text.contains("petname"), "{text}");
-        assert!(!human(&info, usize::MAX, Style::plain()).contains("more;"));
+        }
     }
 }

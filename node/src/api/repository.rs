@@ -169,6 +169,12 @@ pub struct RepositoryInfo {
     pub languages: Vec<String>,
     /// Files, sorted by path.
     pub files: Vec<FileView>,
+    /// Number of indexed tensors.
+    #[serde(default)]
+    pub tensor_count: u64,
+    /// The tensor index, if it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tensors: Vec<TensorView>,
     /// Sum of the files' sizes in bytes.
     pub bytes_total: u64,
     /// How far it is here.
@@ -202,6 +208,25 @@ pub struct FileView {
     pub blake3: String,
     /// SHA-256, 64 hex.
     pub sha256: String,
+}
+
+/// One tensor of a weight file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorView {
+    /// The file it lies in.
+    pub path: String,
+    /// Name.
+    pub name: String,
+    /// Element type as the file's format spells it.
+    pub dtype: String,
+    /// Shape, in the order in which the file has it.
+    pub shape: Vec<u64>,
+    /// Byte offset in the file.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+    /// BLAKE3 of those bytes, 64 hex.
+    pub blake3: String,
 }
 
 /// The answer to `GET log`.

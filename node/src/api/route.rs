@@ -10,7 +10,7 @@ pub const STATUS: &str = "/weft/v1/status";
 pub const PEERS: &str = "/weft/v1/peers";
 /// `GET` [`RepositoriesResponse`](super::RepositoriesResponse).
 pub const REPOSITORIES: &str = "/weft/v1/repositories";
-/// `GET ?reference=…` [`RepositoryInfo`](super::RepositoryInfo).
+/// `GET ?reference=…` [`RepositoryInfo`](super::RepositoryInfo), with `&tensors=true` its tensor index too.
 pub const REPOSITORY: &str = "/weft/v1/repository";
 /// `GET ?reference=…` [`LogResponse`](super::LogResponse).
 pub const LOG: &str = "/weft/v1/log";

@@ -38,8 +38,8 @@ pub(super) fn control(operations: Arc<Operations>) -> Router {
         )
         .route(
             route::REPOSITORY,
-            get(async |ops: Shared, Query(q): Query<ByReference>| {
-                answer(ops.info(&q.reference).await)
+            get(async |ops: Shared, Query(q): Query<InfoQuery>| {
+                answer(ops.info(&q.reference, q.tensors).await)
             }),
         )
         .route(
@@ -155,6 +155,13 @@ pub(super) fn control(operations: Arc<Operations>) -> Router {
 /// What answers without a token.
 pub(super) fn health() -> Router {
     Router::new().route("/health", get(async || "ok\n"))
+}
+
+#[derive(Debug, Deserialize)]
+struct InfoQuery {
+    reference: String,
+    #[serde(default)]
+    tensors: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -13,12 +13,17 @@ use weft_protocol::{
 use super::{Operations, blocking, names::Target, shutting_down};
 use crate::api::{
     ContradictingHead, Equivocation, ErrorBody, ErrorCode, FileView, LogEntry, LogResponse,
-    NamedRevision, RepositoryInfo, RevisionState,
+    NamedRevision, RepositoryInfo, RevisionState, TensorView,
 };
 
 impl Operations {
     /// One revision with everything known about it; asks peers if need be, but fetches no file.
-    pub(crate) async fn info(&self, reference: &str) -> Result<RepositoryInfo, ErrorBody> {
+    /// The tensor index can be long and is told only if asked for.
+    pub(crate) async fn info(
+        &self,
+        reference: &str,
+        tensors: bool,
+    ) -> Result<RepositoryInfo, ErrorBody> {
         let mut target = self.target(reference).await?;
         self.stay_at_frozen_tip(&mut target).await?;
         let resolved = self.resolve(&target).await?;
@@ -54,6 +59,11 @@ impl Operations {
             library: manifest.card.library.clone(),
             languages: manifest.card.languages.clone(),
             files: file_views(&manifest),
+            tensor_count: manifest.tensors.len() as u64,
+            tensors: match tensors {
+                true => tensor_views(&manifest),
+                false => Vec::new(),
+            },
             bytes_total: manifest.bytes_total(),
             state: record
                 .as_ref()
@@ -246,6 +256,26 @@ fn file_views(manifest: &Manifest) -> Vec<FileView> {
             size: file.size,
             blake3: file.blake3.to_string(),
             sha256: weft_protocol::id::BlobHash::new(file.sha256).to_string(),
+        })
+        .collect()
+}
+
+fn tensor_views(manifest: &Manifest) -> Vec<TensorView> {
+    let path = |file: u32| {
+        let file = usize::try_from(file).ok()?;
+        Some(manifest.files.get(file)?.path.to_string())
+    };
+    manifest
+        .tensors
+        .iter()
+        .map(|tensor| TensorView {
+            path: path(tensor.file).unwrap_or_default(),
+            name: tensor.name.clone(),
+            dtype: tensor.dtype.clone(),
+            shape: tensor.shape.clone(),
+            offset: tensor.offset,
+            len: tensor.len,
+            blake3: tensor.blake3.to_string(),
         })
         .collect()
 }

@@ -4,6 +4,8 @@
 //! handed to the machine, which judges it by the same rule as everybody else's. A crash at any point leaves the old
 //! tip or the new one.
 
+mod tensors;
+
 use std::path::{Path, PathBuf};
 
 use tokio::time;
@@ -89,7 +91,7 @@ impl Operations {
         let publisher = identity.publisher();
         let repository = RepositoryId { publisher, name };
         let tip = self.tip(&repository).await?;
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             repository: repository.clone(),
             kind,
             parents: tip.iter().map(|tip| tip.head.manifest).collect(),
@@ -110,6 +112,12 @@ impl Operations {
                 (index, revision)
             }
             None => {
+                let old = match &tip {
+                    Some(tip) => self.manifest(tip.head.manifest).await?,
+                    None => None,
+                };
+                self.index_tensors(&mut manifest, old, &found, reporter)
+                    .await;
                 let refs = self.next_refs(tip.as_ref(), &references, &manifest).await?;
                 let content = Content {
                     manifest: encode_manifest(&manifest)?,

@@ -44,8 +44,8 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// The entry of a tensor whose bytes have the hash `blake3`.
-    pub fn new(file: u32, info: TensorInfo, blake3: ObjectId) -> Self {
+    /// The entry of a tensor whose bytes are yet to be hashed.
+    pub fn unhashed(file: u32, info: TensorInfo) -> Self {
         Self {
             file,
             name: info.name,
@@ -53,7 +53,7 @@ impl Tensor {
             shape: info.shape,
             offset: info.offset,
             len: info.len,
-            blake3,
+            blake3: ObjectId::new([0; 32]),
         }
     }
 
@@ -105,21 +105,19 @@ impl Room {
         Self { tensors: 0, bytes }
     }
 
-    /// Takes the place of all tensors of a file, or none.
+    /// Takes the place of all tensors of a file, hashed or not, or none.
     ///
     /// # Errors
     /// If they do not fit, or one of them cannot stand in a manifest.
-    pub fn take(&mut self, file: u32, tensors: &[TensorInfo]) -> Result<(), NoRoom> {
+    pub fn take(&mut self, tensors: &[Tensor]) -> Result<(), NoRoom> {
         let mut after = *self;
         after.tensors = after.tensors.saturating_add(tensors.len());
         if after.tensors > limits::TENSORS_MAX {
             return Err(NoRoom::TooMany(after.tensors));
         }
-        for info in tensors {
-            // Hashes are of one length, so any will do.
-            let entry = Tensor::new(file, info.clone(), ObjectId::new([0; 32]));
-            entry.validate().map_err(NoRoom::BadEntry)?;
-            after.bytes = after.bytes.saturating_add(encode(&entry).len());
+        for tensor in tensors {
+            tensor.validate().map_err(NoRoom::BadEntry)?;
+            after.bytes = after.bytes.saturating_add(encode(tensor).len());
         }
         if after.bytes > limits::MANIFEST_LEN_MAX {
             return Err(NoRoom::TooLong(after.bytes));
@@ -155,7 +153,7 @@ mod tests {
         }
     }
 
-    fn infos(count: usize, name_len: usize) -> Vec<TensorInfo> {
+    fn entries(file: u32, count: usize, name_len: usize) -> Vec<Tensor> {
         let info = |n: usize| TensorInfo {
             name: format!("{n:0name_len$}"),
             dtype: "F32",
@@ -163,7 +161,9 @@ mod tests {
             offset: 4 * n as u64,
             len: 4,
         };
-        (0..count).map(info).collect()
+        (0..count)
+            .map(|n| Tensor::unhashed(file, info(n)))
+            .collect()
     }
 
     #[test]
@@ -171,10 +171,9 @@ mod tests {
         let mut manifest = manifest();
         let mut room = Room::beside(&manifest);
         for file in [3, 300] {
-            let infos = infos(5_000, 20);
-            room.take(file, &infos).unwrap();
-            let hash = ObjectId::new([7; 32]);
-            let entries = infos.into_iter().map(|info| Tensor::new(file, info, hash));
+            let mut entries = entries(file, 5_000, 20);
+            room.take(&entries).unwrap();
+            entries[0].blake3 = ObjectId::new([7; 32]);
             manifest.tensors.extend(entries);
         }
         let len = encode(&manifest).len();
@@ -184,30 +183,29 @@ mod tests {
     #[test]
     fn file_fits_whole_or_not_at_all() {
         let mut room = Room::beside(&manifest());
-        room.take(0, &infos(20_000, 400)).unwrap();
+        room.take(&entries(0, 20_000, 400)).unwrap();
         let before = room;
         assert!(matches!(
-            room.take(1, &infos(20_000, 500)),
+            room.take(&entries(1, 20_000, 500)),
             Err(NoRoom::TooLong(_))
         ));
         assert!(matches!(
-            room.take(1, &infos(limits::TENSORS_MAX, 6)),
+            room.take(&entries(1, limits::TENSORS_MAX, 6)),
             Err(NoRoom::TooMany(_))
         ));
         assert_eq!(room, before);
-        room.take(1, &infos(100, 6)).unwrap();
+        room.take(&entries(1, 100, 6)).unwrap();
     }
 
     #[test]
     fn names_that_a_manifest_refuses_are_found_before() {
         for name in ["", "a\nb", "\u{202e}"] {
-            let mut bad = infos(2, 3);
-            bad[1].name = name.to_owned();
-            let refused = Room::beside(&manifest()).take(0, &bad);
+            let mut bad = entries(0, 2, 3);
+            name.clone_into(&mut bad[1].name);
+            let refused = Room::beside(&manifest()).take(&bad);
             assert!(matches!(refused, Err(NoRoom::BadEntry(_))), "{name:?}");
             let mut manifest = manifest();
-            let hash = ObjectId::new([7; 32]);
-            manifest.tensors = vec![Tensor::new(0, bad.remove(1), hash)];
+            manifest.tensors = vec![bad.remove(1)];
             assert!(manifest.validate().is_err());
         }
     }

@@ -96,3 +96,27 @@ fn odd_sizes_and_empty_files_arrive() -> Result<()> {
     let fetched = bob.fetch(&publication.reference)?;
     model.assert_same(&fetched.path)
 }
+
+#[test]
+fn tensors_of_a_published_model_are_listed() -> Result<()> {
+    let world = World::new()?;
+    let wren = Model::at(concat!(env!("CARGO_MANIFEST_DIR"), "/data/wren-3m"));
+    let alice = world.node("alice", Options::default())?;
+    let publication = alice.publish(&wren, "wren-3m")?;
+    let info = alice.json(&["info", &publication.reference, "--tensors"])?;
+    let tensors = info["tensors"].as_array().unwrap();
+    // The same 39 in safetensors and in two quantizations of GGUF.
+    assert_eq!(tensors.len(), 3 * 39);
+    assert_eq!(info["tensor_count"], 3 * 39);
+    for tensor in tensors {
+        let path = wren.path().join(tensor["path"].as_str().unwrap());
+        let bytes = std::fs::read(path)?;
+        let range = |key: &str| usize::try_from(tensor[key].as_u64().unwrap()).unwrap();
+        let bytes = &bytes[range("offset")..range("offset") + range("len")];
+        let hash = blake3::hash(bytes).to_hex();
+        assert_eq!(tensor["blake3"], hash.as_str(), "{tensor}");
+    }
+    let brief = alice.json(&["info", &publication.reference])?;
+    assert!(brief.get("tensors").is_none());
+    Ok(())
+}
