@@ -40,12 +40,17 @@ impl Service {
                     extension_asked: extension,
                 });
             }
-            (Ask::Log { repository }, Ok(wire::Response::Log { ids })) => {
-                self.log_received(repository, ids);
+            (Ask::Log { repository, first }, Ok(wire::Response::Log { ids })) => {
+                self.log_received(repository, first, ids);
             }
-            (Ask::Publisher { publisher }, Ok(wire::Response::Publisher { names })) => {
-                self.names_received(peer, publisher, names);
-            }
+            (
+                Ask::Publisher {
+                    publisher,
+                    after,
+                    page,
+                },
+                Ok(wire::Response::Publisher { names }),
+            ) => self.names_received(peer, publisher, (after, page), names),
             (Ask::Object { resolve, id }, Ok(wire::Response::Object { preimage })) => {
                 self.note_heard(resolve);
                 self.object_received(resolve, request, peer, id, &preimage);

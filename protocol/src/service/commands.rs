@@ -83,7 +83,7 @@ impl Service {
                 self.forget_for(id, &victims);
             }
             Command::Prune => {
-                let victims = self.revisions.collectable(|record| record.pin == Pin::None);
+                let victims = self.collectable_from_cache();
                 self.forget_for(id, &victims);
             }
             Command::SetLimits(limits) => {
@@ -144,7 +144,7 @@ impl Service {
             return self.reply(id, Ok(Outcome::Done));
         }
         let held = self.facts.identities.get(&publisher);
-        if held.is_some_and(|held| !log.envelopes().starts_with(held.log.envelopes())) {
+        if held.is_some_and(|held| log.divergence(&held.log).is_some()) {
             let reason = "the log does not continue the one that is held".to_owned();
             return self.reply(id, Err(CommandError::Refused(reason)));
         }
@@ -261,6 +261,7 @@ impl Service {
                 });
                 ops.push(Op::DeleteObject { id: revision });
                 forgotten.insert(revision);
+                self.revisions.leave(&revision);
                 self.swarm(|swarm, ctx| swarm.stop(&revision, ctx));
                 self.fail_waiters(&revision, |_| CommandError::Cancelled);
             } else {
@@ -289,6 +290,9 @@ impl Service {
         if let Err(error) = result {
             for revision in changed {
                 self.revisions.failed(revision);
+            }
+            for revision in forgotten {
+                self.revisions.stay(revision);
             }
             self.revisions.tell(&mut self.out);
             if let Some((command, _)) = reply {

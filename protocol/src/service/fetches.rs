@@ -82,7 +82,8 @@ impl Service {
 
     /// Every blob is here: writes that down first.
     fn downloaded(&mut self, revision: RevisionId) {
-        let Some(held) = self.revisions.get(&revision) else {
+        let held = self.revisions.get(&revision).filter(|held| !held.leaving);
+        let Some(held) = held else {
             self.swarm.take_finished(&revision);
             return;
         };
@@ -117,8 +118,16 @@ impl Service {
             revision,
         });
         for waiter in self.fetches.waiting.remove(&revision).unwrap_or_default() {
+            // The head, or how sure it is, may have become known meanwhile.
+            let held = self.facts.repositories.get(&repository);
+            let index = held.map_or(waiter.resolved.index, |held| held.tip.head.index);
+            let freshness = self.facts.freshness(&repository, self.now.unix);
             let fetched = Fetched {
-                resolved: waiter.resolved,
+                resolved: Resolved {
+                    index,
+                    freshness,
+                    ..waiter.resolved
+                },
                 bytes_total: progress.bytes_total,
                 bytes_fetched: progress.bytes_fetched,
                 bytes_reused: progress.bytes_reused,

@@ -33,31 +33,43 @@ impl Service {
             };
             let ask = Ask::Log {
                 repository: repository.clone(),
+                first,
             };
             self.ask(peer, message, ask);
         }
     }
 
     /// A peer answered with leaves. They count only if they lead to the tip's log root.
-    pub(super) fn log_received(&mut self, repository: RepositoryId, ids: Vec<ObjectId>) {
+    pub(super) fn log_received(
+        &mut self,
+        repository: RepositoryId,
+        first: u64,
+        ids: Vec<ObjectId>,
+    ) {
         let Some(held) = self.facts.repositories.get(&repository) else {
             return;
         };
         let Ok(size) = usize::try_from(held.tip.head.index) else {
             return;
         };
-        let mut leaves = self
-            .partial_logs
-            .remove(&repository)
-            .unwrap_or_else(|| held.leaves.clone());
-        if leaves.len() < held.leaves.len() {
-            leaves.clone_from(&held.leaves);
-        }
+        // Several questions may be open: an answer continues exactly what it was asked for.
+        let continues = |leaves: &Vec<ObjectId>| u64::try_from(leaves.len()) == Ok(first);
+        let mut leaves = if continues(&held.leaves) {
+            held.leaves.clone()
+        } else if self.partial_logs.get(&repository).is_some_and(continues) {
+            self.partial_logs.remove(&repository).unwrap_or_default()
+        } else {
+            return;
+        };
         let before = leaves.len();
         leaves.extend(ids.into_iter().take(limits::LOG_IDS_PER_RESPONSE_MAX));
         leaves.truncate(size);
         if leaves.len() < size {
-            if leaves.len() > before && self.partial_logs.len() < limits::PUTS_MAX {
+            if leaves.len() > before {
+                if self.partial_logs.len() >= limits::PUTS_MAX {
+                    // Whoever should have continued it may be gone.
+                    self.partial_logs.pop_first();
+                }
                 let first = u64::try_from(leaves.len()).unwrap_or(u64::MAX);
                 self.partial_logs.insert(repository.clone(), leaves);
                 if let Some(peer) = self.rng.choice(self.peers.ids().collect::<Vec<_>>()) {
@@ -65,7 +77,7 @@ impl Service {
                         repository: repository.clone(),
                         first,
                     };
-                    self.ask(peer, message, Ask::Log { repository });
+                    self.ask(peer, message, Ask::Log { repository, first });
                 }
             }
             return;
@@ -98,7 +110,7 @@ impl Service {
         self.leaves_writing.remove(repository);
         if let (true, Some(held)) = (written, self.facts.repositories.get_mut(repository)) {
             held.leaves.extend(ids);
+            self.sync_leaves(repository, None);
         }
-        self.sync_leaves(repository, None);
     }
 }

@@ -1,9 +1,6 @@
 //! Standing orders: follow heads, fetch what they name, stay inside the quota.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Selector, Service,
@@ -25,8 +22,8 @@ pub(crate) struct Mirrors {
     poll: BTreeMap<MirrorScope, Instant>,
     /// Repositories whose last attempt failed, and when to try again.
     retry: BTreeMap<RepositoryId, Instant>,
-    /// Revisions that do not fit, told once each.
-    too_large: BTreeSet<RevisionId>,
+    /// Revisions that do not fit, told once each, and their sizes in bytes.
+    too_large: BTreeMap<RevisionId, u64>,
 }
 
 /// How often followed repositories are asked about; gossip is faster, this is for what it missed.
@@ -59,8 +56,8 @@ impl Mirrors {
     }
 
     /// A revision does not fit; true the first time.
-    pub(crate) fn note_too_large(&mut self, revision: RevisionId) -> bool {
-        self.too_large.insert(revision)
+    pub(crate) fn note_too_large(&mut self, revision: RevisionId, bytes: u64) -> bool {
+        self.too_large.insert(revision, bytes).is_none()
     }
 
     /// All orders.
@@ -130,12 +127,9 @@ impl Service {
             MirrorScope::Repository(repository) => repository.publisher,
         };
         self.search(Sought::Publisher(publisher));
-        let peers: Vec<NodeId> = self
-            .peers
-            .ids()
-            .take(limits::PEERS_PER_QUESTION_MAX)
-            .collect();
-        for peer in peers {
+        // Others each time, so that everybody is asked sooner or later.
+        let most = limits::PEERS_PER_QUESTION_MAX;
+        for peer in self.rng.choose_multiple(self.peers.ids(), most) {
             self.ask_for_mirror(scope, peer);
         }
         let mut repositories = self.repositories_in(scope);
@@ -159,7 +153,7 @@ impl Service {
 
     fn ask_for_mirror(&mut self, scope: &MirrorScope, peer: NodeId) {
         if let MirrorScope::Publisher(publisher) = scope {
-            self.ask_publisher(peer, *publisher, None);
+            self.ask_publisher(peer, *publisher, None, 0);
         }
         let mut repositories = self.repositories_in(scope);
         self.rng.shuffle(&mut repositories);
@@ -185,12 +179,22 @@ impl Service {
         peer: NodeId,
         publisher: PublisherId,
         after: Option<RepositoryName>,
+        page: usize,
     ) {
-        let message = wire::Request::Publisher { publisher, after };
-        self.ask(peer, message, Ask::Publisher { publisher });
+        let message = wire::Request::Publisher {
+            publisher,
+            after: after.clone(),
+        };
+        let ask = Ask::Publisher {
+            publisher,
+            after,
+            page,
+        };
+        self.ask(peer, message, ask);
     }
 
-    fn ask_repository(&mut self, peer: NodeId, repository: RepositoryId) {
+    /// Asks a peer for the newest head it knows.
+    pub(super) fn ask_repository(&mut self, peer: NodeId, repository: RepositoryId) {
         let held = self.facts.repositories.get(&repository);
         let message = wire::Request::Repository {
             repository: repository.clone(),
@@ -209,13 +213,24 @@ impl Service {
         &mut self,
         peer: NodeId,
         publisher: PublisherId,
-        names: Vec<RepositoryName>,
+        asked: (Option<RepositoryName>, usize),
+        mut names: Vec<RepositoryName>,
     ) {
-        if !self.is_mirrored(&MirrorScope::Publisher(publisher)) {
+        let (after, page) = asked;
+        let goes_on = after
+            .iter()
+            .chain(&names)
+            .is_sorted_by(|before, name| before < name);
+        if !self.is_mirrored(&MirrorScope::Publisher(publisher)) || !goes_on {
             return;
         }
-        let more = names.len() >= limits::NAMES_PER_RESPONSE_MAX;
-        let last = names.last().cloned();
+        let pages = limits::REPOSITORIES_PER_PUBLISHER_MAX / limits::NAMES_PER_RESPONSE_MAX;
+        let next = page.saturating_add(1);
+        if names.len() >= limits::NAMES_PER_RESPONSE_MAX && next < pages {
+            self.ask_publisher(peer, publisher, names.last().cloned(), next);
+        }
+        // Not all may fit what one peer is asked at a time: others each time.
+        self.rng.shuffle(&mut names);
         let mut known = self.facts.of_publisher(publisher).count();
         for name in names.into_iter().take(limits::NAMES_PER_RESPONSE_MAX) {
             let repository = RepositoryId { publisher, name };
@@ -228,16 +243,15 @@ impl Service {
             }
             self.ask_repository(peer, repository);
         }
-        if more {
-            self.ask_publisher(peer, publisher, last);
-        }
     }
 
     /// Fetches the tip of a followed repository unless it is here or on its way.
     pub(super) fn follow_head(&mut self, repository: &RepositoryId) {
-        let followed = self.mirrors.order_for(repository).is_some();
+        let Some(order) = self.mirrors.order_for(repository) else {
+            return;
+        };
         let waits = self.mirrors.retry.contains_key(repository);
-        if !followed || waits || self.facts.refusal(repository).is_some() {
+        if waits || self.facts.refusal(repository).is_some() {
             return;
         }
         let Some(held) = self.facts.repositories.get(repository) else {
@@ -249,7 +263,11 @@ impl Service {
             let here = record.state == RevisionState::Complete || self.swarm.is_running(&tip);
             record.pin >= Pin::Mirror && record.seed && here
         });
-        let refused = self.mirrors.too_large.contains(&tip);
+        let refused = self
+            .mirrors
+            .too_large
+            .get(&tip)
+            .is_some_and(|bytes| self.victims_in_mirror(order, repository, *bytes).is_none());
         if kept || refused || self.resolves.mirrors(repository) {
             return;
         }

@@ -8,7 +8,7 @@ use super::{
     resolve::ResolveId,
 };
 use crate::{
-    id::{NodeId, ObjectId, PublisherId, RepositoryId, RevisionId},
+    id::{NodeId, ObjectId, PublisherId, RepositoryId, RepositoryName, RevisionId},
     op::{MirrorRecord, MirrorScope},
 };
 
@@ -61,11 +61,16 @@ pub(crate) enum Ask {
         resolve: Option<ResolveId>,
         extension: bool,
     },
+    /// Head ids from index `first` on.
     Log {
         repository: RepositoryId,
+        first: u64,
     },
+    /// Names after `after`, page by page.
     Publisher {
         publisher: PublisherId,
+        after: Option<RepositoryName>,
+        page: usize,
     },
     Object {
         resolve: ResolveId,

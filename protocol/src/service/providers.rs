@@ -198,12 +198,8 @@ impl Service {
 
     /// Asks connected peers who else has or fetches a revision.
     pub(super) fn exchange_peers(&mut self, revision: RevisionId) {
-        let peers: Vec<NodeId> = self
-            .peers
-            .ids()
-            .take(limits::PEERS_PER_QUESTION_MAX)
-            .collect();
-        for peer in peers {
+        let most = limits::PEERS_PER_QUESTION_MAX;
+        for peer in self.rng.choose_multiple(self.peers.ids(), most) {
             self.ask(
                 peer,
                 wire::Request::Peers { revision },

@@ -132,6 +132,13 @@ impl Resolves {
             .any(|resolve| resolve.repository == *repository)
     }
 
+    /// Whether somebody's wish to have a revision is being written.
+    pub(crate) fn is_committing(&self, revision: &RevisionId) -> bool {
+        self.running
+            .values()
+            .any(|resolve| resolve.stage == Stage::Committing(*revision))
+    }
+
     /// When to look at the clocks again.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         self.running
@@ -190,8 +197,12 @@ impl Service {
         }
     }
 
-    /// Ends a resolution with an error.
+    /// Ends a resolution with an error, unless it is being written down already: then that decides.
     pub(super) fn fail(&mut self, id: ResolveId, error: CommandError) {
+        let stage = self.resolves.running.get(&id).map(|resolve| &resolve.stage);
+        if matches!(stage, Some(Stage::Committing(_))) {
+            return;
+        }
         if let Some(resolve) = self.resolves.running.remove(&id) {
             match resolve.goal.command {
                 Some(command) => self.reply(command, Err(error)),

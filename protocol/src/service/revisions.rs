@@ -1,6 +1,6 @@
 //! Revisions that this node holds or wants, and what follows from them: protected, offered, provided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{DhtKey, Outbox, Output};
 use crate::{
@@ -17,7 +17,10 @@ pub(crate) struct Held {
     pub(crate) durable: Option<RevisionRecord>,
     /// What it will say once every batch in flight is written; plans rest on it.
     pub(crate) latest: RevisionRecord,
-    commits: u32,
+    /// Records in flight, oldest first: batches are answered in the order in which they were handed over.
+    staged: VecDeque<RevisionRecord>,
+    /// A batch that forgets it is in flight, and nothing was planned for it since.
+    pub(crate) leaving: bool,
     /// Distinct blobs in download order.
     pub(crate) blobs: Vec<(BlobHash, u64)>,
 }
@@ -48,7 +51,8 @@ impl Revisions {
                     Held {
                         durable: Some(record.clone()),
                         latest: record.clone(),
-                        commits: 0,
+                        staged: VecDeque::new(),
+                        leaving: false,
                         blobs: download_order(&manifest),
                     },
                 );
@@ -77,6 +81,7 @@ impl Revisions {
     ) -> impl Iterator<Item = &'a RevisionRecord> {
         self.held
             .values()
+            .filter(|held| !held.leaving)
             .map(|held| &held.latest)
             .filter(move |record| record.repository == *repository)
     }
@@ -91,19 +96,22 @@ impl Revisions {
         let held = self.held.entry(record.revision).or_insert_with(|| Held {
             durable: None,
             latest: record.clone(),
-            commits: 0,
+            staged: VecDeque::new(),
+            leaving: false,
             blobs: blobs(),
         });
         held.latest = record.clone();
-        held.commits += 1;
+        held.staged.push_back(record.clone());
+        held.leaving = false;
         Op::PutRevision(record)
     }
 
     /// A batch with a planned record is durable.
     pub(crate) fn committed(&mut self, revision: &RevisionId) {
-        if let Some(held) = self.held.get_mut(revision) {
-            held.commits = held.commits.saturating_sub(1);
-            held.durable = Some(held.latest.clone());
+        if let Some(held) = self.held.get_mut(revision)
+            && let Some(record) = held.staged.pop_front()
+        {
+            held.durable = Some(record);
         }
     }
 
@@ -112,19 +120,42 @@ impl Revisions {
         let Some(held) = self.held.get_mut(revision) else {
             return;
         };
-        held.commits = held.commits.saturating_sub(1);
-        match &held.durable {
-            Some(durable) => held.latest = durable.clone(),
-            None if held.commits == 0 => {
+        held.staged.pop_front();
+        match held.staged.back().or(held.durable.as_ref()) {
+            Some(record) => held.latest = record.clone(),
+            None => {
                 self.held.remove(revision);
             }
-            None => {}
         }
     }
 
-    /// Forgets a revision, once that is durable.
+    /// A batch that forgets a revision is on its way.
+    pub(crate) fn leave(&mut self, revision: &RevisionId) {
+        if let Some(held) = self.held.get_mut(revision) {
+            held.leaving = true;
+        }
+    }
+
+    /// A batch that forgets a revision was not written.
+    pub(crate) fn stay(&mut self, revision: &RevisionId) {
+        if let Some(held) = self.held.get_mut(revision) {
+            held.leaving = false;
+        }
+    }
+
+    /// Forgets a revision, once that is durable; but not what was planned for it after that.
     pub(crate) fn remove(&mut self, revision: &RevisionId) -> Option<Held> {
-        self.held.remove(revision)
+        let held = self.held.get_mut(revision)?;
+        if held.leaving || held.staged.is_empty() {
+            return self.held.remove(revision);
+        }
+        held.durable = None;
+        None
+    }
+
+    /// Whether a revision is held and stays so.
+    pub(crate) fn stays(&self, revision: &RevisionId) -> bool {
+        self.held.get(revision).is_some_and(|held| !held.leaving)
     }
 
     /// Whether anything of the repository is offered to others.
@@ -140,7 +171,8 @@ impl Revisions {
     pub(crate) fn bytes(&self, counts: impl Fn(&RevisionRecord) -> bool) -> u64 {
         self.held
             .values()
-            .filter(|held| held.latest.pin != Pin::User && counts(&held.latest))
+            .filter(|held| !held.leaving && held.latest.pin != Pin::User)
+            .filter(|held| counts(&held.latest))
             .fold(0, |sum, held| sum.saturating_add(held.latest.bytes_total))
     }
 
@@ -188,7 +220,7 @@ impl Revisions {
     pub(crate) fn check_invariants(&self) {
         for (revision, held) in &self.held {
             assert_eq!(*revision, held.latest.revision);
-            let settled = held.commits == 0;
+            let settled = held.staged.is_empty();
             let same = held.durable.as_ref() == Some(&held.latest);
             assert!(
                 !settled || same,
@@ -205,6 +237,7 @@ impl Revisions {
         let mut records: Vec<_> = self
             .held
             .values()
+            .filter(|held| !held.leaving)
             .map(|held| &held.latest)
             .filter(|record| record.pin != Pin::User && counts(record))
             .cloned()

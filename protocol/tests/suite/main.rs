@@ -4,5 +4,6 @@ mod acceptance;
 mod equivocation;
 mod fixture;
 mod parsers_survive;
+mod service;
 mod vectors;
 mod weights;

@@ -31,7 +31,8 @@ impl Service {
             .map(|(id, preimage)| Op::PutObject { id, preimage })
             .collect();
         if let Some(Keep { pin, seed }) = resolve.goal.keep {
-            let before = self.revisions.get(&revision).map(|held| &held.latest);
+            let held = self.revisions.get(&revision).filter(|held| !held.leaving);
+            let before = held.map(|held| &held.latest);
             let record = RevisionRecord {
                 repository: resolve.repository.clone(),
                 revision,
@@ -80,6 +81,14 @@ impl Service {
         if keeps {
             self.revisions.committed(&revision);
             self.revisions.tell(&mut self.out);
+            if !self.revisions.stays(&revision) {
+                // It was removed again before it was even written.
+                match resolve.goal.command {
+                    Some(command) => self.reply(command, Err(CommandError::Cancelled)),
+                    None => self.mirror_failed(&resolve.repository),
+                }
+                return;
+            }
             if let Some(command) = resolve.goal.command {
                 self.fetches.wait(revision, Waiter { command, resolved });
             }
@@ -107,7 +116,8 @@ impl Service {
         bytes: u64,
         pin: Pin,
     ) -> Result<(), CommandError> {
-        if self.revisions.get(&revision).is_some() {
+        let held = self.revisions.get(&revision).filter(|held| !held.leaving);
+        if held.is_some_and(|held| held.latest.pin >= pin) {
             return Ok(());
         }
         match pin {

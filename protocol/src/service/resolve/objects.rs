@@ -61,7 +61,17 @@ impl Service {
         }
         let vouched = resolve.vouched;
         match (preimage, &wanted) {
-            (Some(preimage), _) => self.object_found(id, &wanted, object, &preimage),
+            (Some(preimage), _) => {
+                // A removal may be on its way, or have overtaken the answer: it is written once more.
+                if wanted == Wanted::Manifest
+                    && !self.revisions.stays(&object)
+                    && let Some(resolve) = self.resolves.running.get_mut(&id)
+                    && resolve.goal.keep.is_some()
+                {
+                    resolve.objects.push((object, preimage.clone()));
+                }
+                self.object_found(id, &wanted, object, &preimage);
+            }
             (None, Wanted::Manifest) if !vouched => self.begin_proof(id, object),
             (None, _) => self.seek_object(id, object, wanted),
         }

@@ -1,0 +1,5 @@
+//! The machine, driven by hand: every commit, answer and tick comes exactly when a test says so.
+
+mod cleaning;
+mod following;
+mod node;
