@@ -35,6 +35,7 @@ mod revision;
 mod verify;
 
 pub use equivocation::{EquivocationProof, EquivocationSubject};
+pub(crate) use verify::is_by_freshness_key;
 
 /// A self-certifying statement about a repository: what DHT records, gossip and answers carry.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -239,7 +240,7 @@ fn weigh(
         let freshness = freshness.filter(|(theirs, _)| {
             ours.freshness
                 .as_ref()
-                .is_none_or(|(held, _)| held.issued < theirs.issued)
+                .is_none_or(|(held, _)| held.issued < theirs.issued || held.is_early(now))
         });
         let identity = is_news.then_some(brought);
         return Ok(Verdict::Same {

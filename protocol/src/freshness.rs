@@ -34,6 +34,13 @@ pub struct Freshness {
     pub expires: Timestamp,
 }
 
+impl Freshness {
+    /// Whether it was issued later than any clock could say now.
+    pub fn is_early(&self, now: Timestamp) -> bool {
+        self.issued > now.plus(limits::CLOCK_SKEW_MAX)
+    }
+}
+
 impl Object for Freshness {
     const TYPE: &'static str = "fresh";
     const LEN_MAX: usize = 256;

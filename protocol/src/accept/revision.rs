@@ -24,8 +24,31 @@ impl RevisionProof {
         repository: &RepositoryId,
         revision: &RevisionId,
     ) -> Result<(IdentityLog, Head), Rejection> {
-        let log = IdentityLog::verify(network, &self.identity)?;
+        self.verify_with(network, repository, revision, None)
+    }
+
+    /// As [`RevisionProof::verify`], for a judge who holds an identity log of the publisher. If that is longer
+    /// than the proof's, it decides which keys count; if the two contradict each other, nothing is believed.
+    ///
+    /// # Errors
+    /// Says why the proof does not show it.
+    pub fn verify_with(
+        &self,
+        network: NetworkId,
+        repository: &RepositoryId,
+        revision: &RevisionId,
+        known: Option<&IdentityLog>,
+    ) -> Result<(IdentityLog, Head), Rejection> {
+        let mut log = IdentityLog::verify(network, &self.identity)?;
         verify::publisher(repository.publisher, log.publisher())?;
+        if let Some(known) = known {
+            if known.divergence(&log).is_some() {
+                return Err(Rejection::Frozen);
+            }
+            if known.len() > log.len() {
+                log = known.clone();
+            }
+        }
         let (id, head) = verify::open_head(&self.head, repository)?;
         if head.manifest != *revision {
             return Err(Rejection::NotIncluded);

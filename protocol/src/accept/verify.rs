@@ -127,7 +127,7 @@ pub(super) fn freshness(
     if target != (head.publisher, &head.name, id, head.index) {
         return Err(Rejection::FreshnessTarget);
     }
-    if freshness.issued > now.plus(limits::CLOCK_SKEW_MAX) {
+    if freshness.is_early(now) {
         return Err(Rejection::FromFuture {
             issued: freshness.issued,
         });
@@ -156,4 +156,15 @@ pub(super) fn freshness(
     let current = log.tip().freshness_key == Some(signer) && !log.is_revoked(&signer);
     let counts = current && freshness.expires > now;
     Ok(counts.then(|| (freshness, envelope.clone())))
+}
+
+/// Whether a freshness statement is signed by the key that counts today.
+pub(crate) fn is_by_freshness_key(
+    network: NetworkId,
+    log: &IdentityLog,
+    envelope: &Envelope,
+) -> bool {
+    log.tip().freshness_key.is_some_and(|key| {
+        !log.is_revoked(&key) && envelope.verify::<Freshness>(network, &[key], 1).is_ok()
+    })
 }

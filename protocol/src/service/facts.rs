@@ -34,6 +34,8 @@ pub(crate) struct Repository {
     pub(crate) equivocation: Option<Vec<u8>>,
     /// At which index a revision was the head, as far as this run saw it.
     pub(crate) indices: BTreeMap<RevisionId, u64>,
+    /// All stored heads from this index up to the tip stand in `indices`.
+    pub(crate) walked: u64,
 }
 
 impl Repository {
@@ -73,17 +75,24 @@ impl Facts {
             let Ok(head) = facts.head.decode_body::<head::Head>() else {
                 continue;
             };
+            let id = facts.head.id::<head::Head>();
+            let log = identities
+                .get(&facts.repository.publisher)
+                .map(|identity: &Identity| &identity.log);
+            // It may be about a head before the tip: then it is worth nothing, and nobody would take it.
             let freshness = facts.freshness.as_ref().and_then(|envelope| {
                 let statement = envelope.decode_body::<freshness::Freshness>().ok()?;
-                Some((statement, envelope.clone()))
+                let counts = accept::is_by_freshness_key(network, log?, envelope);
+                (statement.head == id && counts).then(|| (statement, envelope.clone()))
             });
             let tip = AcceptedHead {
-                id: facts.head.id::<head::Head>(),
+                id,
                 envelope: facts.head.clone(),
                 freshness,
                 head,
             };
             let indices = BTreeMap::from([(tip.head.manifest, tip.head.index)]);
+            let walked = tip.head.index;
             repositories.insert(
                 facts.repository.clone(),
                 Repository {
@@ -91,6 +100,7 @@ impl Facts {
                     leaves: facts.leaves.clone(),
                     equivocation: facts.equivocation.clone(),
                     indices,
+                    walked,
                 },
             );
         }
@@ -147,10 +157,9 @@ impl Facts {
         if held.tip.head.expires <= now {
             return Freshness::Expired;
         }
-        let fresh =
-            held.tip.freshness.as_ref().is_some_and(|(statement, _)| {
-                statement.head == held.tip.id && statement.expires > now
-            });
+        let fresh = held.tip.freshness.as_ref().is_some_and(|(statement, _)| {
+            statement.head == held.tip.id && statement.expires > now && !statement.is_early(now)
+        });
         if fresh {
             Freshness::Fresh
         } else {
@@ -163,6 +172,7 @@ impl Facts {
         &self,
         repository: &RepositoryId,
         have: Option<u64>,
+        now: Timestamp,
     ) -> Option<RepositoryRecord> {
         let held = self.repositories.get(repository)?;
         let identity = self.identities.get(&repository.publisher)?;
@@ -176,15 +186,20 @@ impl Facts {
                 .tip
                 .freshness
                 .as_ref()
+                .filter(|(statement, _)| !statement.is_early(now))
                 .map(|(_, envelope)| envelope.clone()),
             extension,
         })
     }
 
     /// What is put into the DHT and gossiped: a follower of the head before can accept it at once.
-    pub(crate) fn public_record(&self, repository: &RepositoryId) -> Option<RepositoryRecord> {
+    pub(crate) fn public_record(
+        &self,
+        repository: &RepositoryId,
+        now: Timestamp,
+    ) -> Option<RepositoryRecord> {
         let index = self.repositories.get(repository)?.tip.head.index;
-        let mut record = self.record(repository, index.checked_sub(1))?;
+        let mut record = self.record(repository, index.checked_sub(1), now)?;
         let len = |record: &RepositoryRecord| crate::codec::encode(record).len();
         if len(&record) > limits::RECORD_LEN_MAX {
             record.extension = None;
@@ -211,6 +226,7 @@ impl Facts {
                     leaves: Vec::new(),
                     equivocation: None,
                     indices: BTreeMap::new(),
+                    walked: index,
                 };
                 self.repositories.insert(repository.clone(), held);
             }
@@ -228,6 +244,15 @@ impl Facts {
         match self.identities.get_mut(&log.publisher()) {
             Some(identity) if identity.log.envelopes().len() < log.envelopes().len() => {
                 identity.log = log;
+                let (log, network) = (&identity.log, self.network);
+                for (repository, held) in &mut self.repositories {
+                    if repository.publisher == log.publisher() {
+                        // A statement by a replaced key says nothing any more.
+                        held.tip.freshness.take_if(|(_, envelope)| {
+                            !accept::is_by_freshness_key(network, log, envelope)
+                        });
+                    }
+                }
             }
             Some(_) => {}
             None => {

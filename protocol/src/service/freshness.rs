@@ -63,7 +63,7 @@ impl Service {
             .filter(|(repository, held)| {
                 let renewed = held.tip.freshness.as_ref().is_some_and(|(statement, _)| {
                     let issued = statement.issued.plus(limits::FRESHNESS_INTERVAL);
-                    statement.head == held.tip.id && issued > unix
+                    statement.head == held.tip.id && issued > unix && !statement.is_early(unix)
                 });
                 !renewed && self.may_sign(repository)
             })
@@ -116,7 +116,7 @@ impl Service {
         self.freshness
             .holds
             .insert(repository.publisher, signed.is_some());
-        let record = self.facts.record(&repository, None);
+        let record = self.facts.record(&repository, None, self.now.unix);
         let (Some(envelope), Some(mut record)) = (signed, record) else {
             return;
         };

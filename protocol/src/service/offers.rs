@@ -84,6 +84,8 @@ pub(crate) enum Change {
 pub(crate) struct Offers {
     busy: BTreeSet<PublisherId>,
     waiting: BTreeMap<PublisherId, VecDeque<Offer>>,
+    /// A contradiction of each publisher that was heard of during a write, and from whom.
+    proofs: BTreeMap<PublisherId, (NodeId, EquivocationProof)>,
 }
 
 impl Service {
@@ -114,29 +116,9 @@ impl Service {
         match self.facts.judge(unix, &offer.repository, &offer.record) {
             accept::Verdict::Accept { identity, head } => self.accept(offer, identity, head),
             accept::Verdict::Same {
-                freshness: None,
-                identity: None,
-            } => self.same(offer),
-            accept::Verdict::Same {
                 freshness,
                 identity,
-            } => {
-                let mut ops = Vec::new();
-                if let Some(log) = &identity {
-                    ops.push(put_identity(log));
-                }
-                if let Some((_, envelope)) = &freshness {
-                    ops.push(Op::PutFreshness {
-                        repository: offer.repository.clone(),
-                        freshness: envelope.clone(),
-                    });
-                }
-                let change = Change::Same {
-                    freshness,
-                    identity,
-                };
-                self.commit_offer(offer, change, ops);
-            }
+            } => self.same(offer, freshness, identity),
             accept::Verdict::Older => {
                 let error = CommandError::Refused("a newer head is already held".to_owned());
                 self.settle(offer, true, Verdict::Ignore, Some(error));
@@ -292,6 +274,9 @@ impl Service {
                 self.settle(offer, false, Verdict::Ignore, Some(error.into()));
             }
             Ok(()) => self.expose(offer, change),
+        }
+        if let Some((peer, proof)) = self.offers.proofs.remove(&publisher) {
+            self.take_proof(peer, proof);
         }
         while !self.offers.busy.contains(&publisher) {
             let queue = self.offers.waiting.get_mut(&publisher);

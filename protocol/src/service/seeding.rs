@@ -127,7 +127,7 @@ impl Service {
                 self.seeding.put.remove(&repository);
                 continue;
             }
-            let Some(record) = self.facts.public_record(&repository) else {
+            let Some(record) = self.facts.public_record(&repository, self.now.unix) else {
                 continue;
             };
             let again = self.seeding.put.insert(repository.clone(), now).is_some();
@@ -164,7 +164,7 @@ impl Service {
         if !self.keeps(repository) || self.facts.refusal(repository).is_some() {
             return;
         }
-        if let Some(record) = self.facts.public_record(repository) {
+        if let Some(record) = self.facts.public_record(repository, self.now.unix) {
             self.seeding
                 .news
                 .entry(repository.clone())

@@ -66,7 +66,7 @@ impl Service {
             }
             wire::Request::Repository { repository, have } => {
                 self.warn_of_contradiction(&repository);
-                match self.facts.record(&repository, have) {
+                match self.facts.record(&repository, have, self.now.unix) {
                     Some(record) => wire::Response::Repository(Box::new(record)),
                     None => wire::Response::NotFound,
                 }
@@ -184,7 +184,7 @@ impl Service {
         if tip.manifest == revision {
             let proof = self
                 .facts
-                .record(&repository, None)
+                .record(&repository, None, self.now.unix)
                 .map(|record| wire::RevisionProof {
                     identity: record.identity,
                     head: record.head,
@@ -196,9 +196,10 @@ impl Service {
             });
             return self.respond(inbound, answer);
         }
-        // Without the tree there is no proof; without an index the stored heads are walked from the tip down.
+        // Without the tree there is no proof; without an index the stored heads are walked from the tip down, each
+        // once in a run.
         let known = held.indices.get(&revision).copied();
-        let index = known.or_else(|| tip.index.checked_sub(1));
+        let index = known.or_else(|| held.walked.checked_sub(1));
         let (Some(index), Some(_)) = (index, held.tree()) else {
             return self.respond(inbound, wire::Response::NotFound);
         };
@@ -207,6 +208,9 @@ impl Service {
         }
         let tries = if known.is_some() {
             1
+        } else if self.revisions.stays(&revision) {
+            // What is offered must be provable, however long ago it was the head.
+            u32::MAX
         } else {
             limits::HEADS_WALKED_MAX
         };
@@ -242,11 +246,13 @@ impl Service {
         let decoded = head
             .as_ref()
             .and_then(|envelope| envelope.decode_body::<Head>().ok());
-        if let (Some(decoded), Some(held)) = (
-            &decoded,
-            self.facts.repositories.get_mut(&question.repository),
-        ) {
-            held.indices.insert(decoded.manifest, index);
+        if let Some(held) = self.facts.repositories.get_mut(&question.repository) {
+            if let Some(decoded) = &decoded {
+                held.indices.insert(decoded.manifest, index);
+            }
+            if index.checked_add(1) == Some(held.walked) {
+                held.walked = index;
+            }
         }
         if decoded.is_some_and(|decoded| decoded.manifest == question.revision) {
             self.serving.end(&peer);
@@ -276,7 +282,7 @@ impl Service {
         index: u64,
     ) -> Option<wire::RevisionProof> {
         let held = self.facts.repositories.get(repository)?;
-        let record = self.facts.record(repository, None)?;
+        let record = self.facts.record(repository, None, self.now.unix)?;
         Some(wire::RevisionProof {
             identity: record.identity,
             head,

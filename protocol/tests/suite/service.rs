@@ -2,4 +2,7 @@
 
 mod cleaning;
 mod following;
+mod heads;
 mod node;
+mod publishing;
+mod resolving;

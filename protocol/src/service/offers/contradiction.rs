@@ -6,6 +6,7 @@ use crate::{
     codec,
     head::Head,
     id::{NodeId, RepositoryId},
+    identity::IdentityLog,
     op::Op,
     service::{CommandError, Event, GossipId, Output, Service, Verdict},
     wire,
@@ -56,14 +57,7 @@ impl Service {
         message: GossipId,
         proof: &EquivocationProof,
     ) {
-        let about = proof
-            .first
-            .decode_body::<Head>()
-            .ok()
-            .map(|head| head.publisher);
-        let known = about
-            .and_then(|publisher| self.facts.identities.get(&publisher))
-            .map(|identity| &identity.log);
+        let known = self.identity_named_by(proof);
         let verified = proof.verify_with(self.params.network, known);
         let judge = |service: &mut Self, verdict| {
             service.out.push(Output::JudgeGossip { message, verdict });
@@ -78,29 +72,41 @@ impl Service {
         } else {
             Verdict::Ignore
         };
-        let repository = match position {
-            Some((repository, _)) if self.facts.repositories.contains_key(&repository) => {
-                repository
-            }
-            Some(_) => return judge(self, verdict),
-            // Any repository of the publisher stands for its identity.
-            None => {
-                let any = self.facts.of_publisher(publisher).next().cloned();
-                let Some(repository) = any else {
-                    return judge(self, verdict);
-                };
-                repository
-            }
-        };
-        let busy = self.offers.busy.contains(&publisher);
-        if self.facts.refusal(&repository).is_some() || busy {
-            return judge(self, verdict);
-        }
-        let Some(record) = self.facts.record(&repository, None) else {
-            return judge(self, Verdict::Ignore);
-        };
         judge(self, verdict);
-        let ops = vec![put_proof(&repository, proof)];
+        let concerns = match &position {
+            Some((repository, _)) => self.facts.repositories.contains_key(repository),
+            None => self.facts.of_publisher(publisher).next().is_some(),
+        };
+        if concerns && self.offers.busy.contains(&publisher) {
+            let proof = (peer, proof.clone());
+            self.offers.proofs.entry(publisher).or_insert(proof);
+        } else if concerns {
+            self.take_proof(peer, proof.clone());
+        }
+    }
+
+    /// Writes down a contradiction, unless one is known already. Nothing of the publisher is being written.
+    pub(super) fn take_proof(&mut self, peer: NodeId, proof: EquivocationProof) {
+        // Since it came, a rotation may have become known that takes its weight.
+        let known = self.identity_named_by(&proof);
+        let Ok((publisher, position)) = proof.verify_with(self.params.network, known) else {
+            return;
+        };
+        let repository = match position {
+            Some((repository, _)) => repository,
+            // Any repository of the publisher stands for its identity.
+            None => match self.facts.of_publisher(publisher).next() {
+                Some(repository) => repository.clone(),
+                None => return,
+            },
+        };
+        if self.facts.refusal(&repository).is_some() {
+            return;
+        }
+        let Some(record) = self.facts.record(&repository, None, self.now.unix) else {
+            return;
+        };
+        let ops = vec![put_proof(&repository, &proof)];
         let offer = Offer {
             repository,
             record,
@@ -109,7 +115,14 @@ impl Service {
             publication: None,
             extension_asked: true,
         };
-        self.commit_offer(offer, Change::Equivocation(proof.clone()), ops);
+        self.commit_offer(offer, Change::Equivocation(proof), ops);
+    }
+
+    /// The log that is held of the publisher whose heads a proof is about.
+    fn identity_named_by(&self, proof: &EquivocationProof) -> Option<&IdentityLog> {
+        let head = proof.first.decode_body::<Head>().ok()?;
+        let held = self.facts.identities.get(&head.publisher)?;
+        Some(&held.log)
     }
 }
 

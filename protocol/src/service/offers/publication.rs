@@ -1,33 +1,52 @@
 //! What a local publisher hands in beside a head: checked, and written with the head.
 
-use super::{Change, Offer};
+use super::{Change, Offer, put_identity};
 use crate::{
     accept::AcceptedHead,
     codec,
+    freshness::Freshness,
+    identity::IdentityLog,
     manifest::Manifest,
     op::{Op, Pin, RevisionRecord, RevisionState},
     refs::Refs,
     service::{CommandError, Publication, Service, Verdict, revisions::download_order},
+    sign::Envelope,
 };
 
 impl Service {
-    /// The head that is held: nothing to write, unless a publication repeats an interrupted one.
-    pub(super) fn same(&mut self, offer: Offer) {
-        let tip = self.facts.repositories.get(&offer.repository);
-        let (Some((_, publication)), Some(tip)) = (&offer.publication, tip) else {
-            return self.settle(offer, true, Verdict::Ignore, None);
-        };
-        let tip = tip.tip.clone();
-        match self.publication_ops(&publication.clone(), &tip) {
-            Ok(ops) => {
-                let change = Change::Same {
-                    freshness: None,
-                    identity: None,
-                };
-                self.commit_offer(offer, change, ops);
-            }
-            Err(error) => self.settle(offer, false, Verdict::Ignore, Some(error)),
+    /// The head that is held: its news are written, and what a publication brings that repeats an interrupted one.
+    pub(super) fn same(
+        &mut self,
+        offer: Offer,
+        freshness: Option<(Freshness, Envelope)>,
+        identity: Option<IdentityLog>,
+    ) {
+        let mut ops = Vec::new();
+        if let Some(log) = &identity {
+            ops.push(put_identity(log));
         }
+        if let Some((_, envelope)) = &freshness {
+            ops.push(Op::PutFreshness {
+                repository: offer.repository.clone(),
+                freshness: envelope.clone(),
+            });
+        }
+        let held = self.facts.repositories.get(&offer.repository);
+        if let (Some((_, publication)), Some(held)) = (&offer.publication, held) {
+            let tip = held.tip.clone();
+            match self.publication_ops(publication, &tip) {
+                Ok(more) => ops.extend(more),
+                Err(error) => return self.settle(offer, false, Verdict::Ignore, Some(error)),
+            }
+        }
+        if ops.is_empty() {
+            return self.settle(offer, true, Verdict::Ignore, None);
+        }
+        let change = Change::Same {
+            freshness,
+            identity,
+        };
+        self.commit_offer(offer, change, ops);
     }
 
     /// Checks what a local publisher hands in beside the head, and writes it with the head.

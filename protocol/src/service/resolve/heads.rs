@@ -98,13 +98,18 @@ impl Service {
         let Some(resolve) = self.resolves.running.get(&id) else {
             return;
         };
-        let room = limits::PEERS_PER_QUESTION_MAX.saturating_sub(resolve.asked.len());
-        let peers: Vec<NodeId> = self
+        // Chance decides who comes first, so that nobody can stand before others by the choice of a node id;
+        // and while there is no good answer, those who answered make room for the next.
+        let busy = match resolve.good_at {
+            Some(_) => resolve.asked.len(),
+            None => resolve.open.len(),
+        };
+        let room = limits::PEERS_PER_QUESTION_MAX.saturating_sub(busy);
+        let others = self
             .peers
             .ids()
-            .filter(|peer| !resolve.asked.contains(peer))
-            .take(room)
-            .collect();
+            .filter(|peer| !resolve.asked.contains(peer));
+        let peers = self.rng.choose_multiple(others, room);
         for peer in peers {
             let request = self.ask(peer, message.clone(), ask());
             if let Some(resolve) = self.resolves.running.get_mut(&id) {
@@ -256,7 +261,9 @@ impl Service {
             return;
         };
         let repository = resolve.repository.clone();
-        let verified = proof.verify(self.params.network, &repository, &revision);
+        let known = self.facts.identities.get(&repository.publisher);
+        let known = known.map(|held| &held.log);
+        let verified = proof.verify_with(self.params.network, &repository, &revision, known);
         let good = verified.is_ok();
         match verified {
             Ok(_) => {
@@ -265,6 +272,10 @@ impl Service {
                 }
             }
             Err(rejection) => self.note_rejection(id, &rejection.to_string()),
+        }
+        if good {
+            // A proof does not say whether there is a newer head; whoever has it may know.
+            self.ask_repository(peer, repository.clone());
         }
         self.note_answer(id, request, good, Some(peer));
         if good {
