@@ -130,10 +130,10 @@ fn check_component(name: &str) -> Result<(), PathError> {
     if is_reserved(name) {
         return Err(PathError::Reserved(name.to_owned()));
     }
-    // Joiners are legitimate in some scripts, but macOS ignores them when it compares names.
+    // Joiners are legitimate in some scripts, but macOS ignores them and some others when it compares names.
     let visible: String = name
         .chars()
-        .filter(|c| !matches!(c, '\u{200c}' | '\u{200d}'))
+        .filter(|c| !matches!(c, '\u{200c}' | '\u{200d}' | '\u{206a}'..='\u{206f}'))
         .collect();
     if visible.eq_ignore_ascii_case(".git") || visible.eq_ignore_ascii_case("git~1") {
         return Err(PathError::Git);
@@ -281,6 +281,8 @@ mod tests {
             "a/.GIT/hooks/x",
             "git~1/config",
             ".g\u{200c}it/x",
+            "a/.gi\u{206a}t/x",
+            "git\u{206f}~1",
         ] {
             assert_eq!(check(text), Err(PathError::Git), "{text}");
         }

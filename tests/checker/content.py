@@ -33,7 +33,7 @@ def repository_path(value):
         stem = name.split(".")[0].rstrip(" ").upper()
         need(stem not in DEVICES, "a reserved name")
         need(not re.fullmatch("(COM|LPT)[0-9¹²³]", stem), "a reserved name")
-        visible = name.replace("\u200c", "").replace("\u200d", "").lower()
+        visible = re.sub("[\u200c\u200d\u206a-\u206f]", "", name).lower()
         need(visible not in (".git", "git~1"), "a git folder")
     return value
 

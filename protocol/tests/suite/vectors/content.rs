@@ -228,6 +228,7 @@ pub(super) fn manifest() -> VectorFile {
         path("path_trailing_space", "README.m "),
         path("path_wildcard", "READ*E.md"),
         path("path_git", ".GIT/conf"),
+        path("path_git_hidden", ".gi\u{206a}t/x"),
     ]);
     vectors.extend(broken_manifests());
     VectorFile {
