@@ -3,7 +3,7 @@
 //! The file is `config.toml` in the data directory. Unknown keys are refused, so that a typing error does not
 //! silently change nothing. Flags and environment variables are one thing here: [`Overrides`].
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use crate::{
     defaults, error, files,
     home::Home,
     network,
+    transfer::TcpListen,
 };
 
 /// Everything a node needs to know before it starts.
@@ -24,6 +25,8 @@ pub struct Config {
     pub home: PathBuf,
     /// Where peers reach this node: TCP for the control plane, UDP for the data plane. Port 0 picks free ones.
     pub listen: SocketAddr,
+    /// Where peers open TCP connections for data.
+    pub data_listen: DataListen,
     /// Where local programs reach this node. Loopback only. Port 0 picks a free one.
     pub gateway: SocketAddr,
     /// Nodes to start from, as multiaddrs that end in `/p2p/<peer id>`.
@@ -44,12 +47,83 @@ pub struct Config {
 pub struct Overrides {
     /// See [`Config::listen`].
     pub listen: Option<SocketAddr>,
+    /// See [`Config::data_listen`].
+    pub data_listen: Option<DataListen>,
     /// See [`Config::gateway`].
     pub gateway: Option<SocketAddr>,
     /// See [`Config::bootstrap`]. Added to what the file names.
     pub bootstrap: Vec<String>,
     /// See [`Config::mdns`].
     pub mdns: Option<bool>,
+}
+
+/// Where peers open TCP connections for data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DataListen {
+    /// At the port after the one for everything else, or at any free one if that is taken or if ports are free anyway.
+    #[default]
+    Auto,
+    /// Exactly here.
+    At(SocketAddr),
+    /// Nowhere: data comes and goes over QUIC, and over connections that this node opens.
+    Off,
+}
+
+impl DataListen {
+    /// What it means beside the address for everything else.
+    pub(crate) fn resolve(self, listen: SocketAddr) -> TcpListen {
+        match self {
+            Self::Auto => {
+                let port = match listen.port() {
+                    0 => 0,
+                    port => port.checked_add(1).unwrap_or(0),
+                };
+                TcpListen::Near(SocketAddr::new(listen.ip(), port))
+            }
+            Self::At(address) => TcpListen::At(address),
+            Self::Off => TcpListen::Off,
+        }
+    }
+}
+
+impl FromStr for DataListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            _ => text
+                .parse()
+                .map(Self::At)
+                .map_err(|_| "write 0.0.0.0:4778, `auto` or `off`".to_owned()),
+        }
+    }
+}
+
+impl TryFrom<String> for DataListen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<DataListen> for String {
+    fn from(listen: DataListen) -> Self {
+        listen.to_string()
+    }
+}
+
+impl fmt::Display for DataListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::At(address) => address.fmt(f),
+            Self::Off => f.write_str("off"),
+        }
+    }
 }
 
 /// The file. Every key is optional.
@@ -66,6 +140,8 @@ struct File {
 struct NetworkSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_listen: Option<DataListen>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     bootstrap: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +178,10 @@ impl Config {
                 .listen
                 .or(file.network.listen)
                 .unwrap_or(defaults::LISTEN),
+            data_listen: overrides
+                .data_listen
+                .or(file.network.data_listen)
+                .unwrap_or_default(),
             gateway: overrides
                 .gateway
                 .or(file.gateway.listen)
@@ -193,6 +273,15 @@ pub fn show(home: &Home, overrides: &Overrides) -> Result<ConfigResponse, ErrorB
                 "where peers reach this node: TCP and UDP",
             ),
             entry(
+                "network.data_listen",
+                config.data_listen.to_string().into(),
+                source(
+                    overrides.data_listen.is_some(),
+                    file.network.data_listen.is_some(),
+                ),
+                "where peers open TCP connections for data: an address, `auto` for the port after `network.listen`, or `off`",
+            ),
+            entry(
                 "network.bootstrap",
                 config.bootstrap.into(),
                 source(
@@ -232,6 +321,7 @@ pub fn set(home: &Home, key: &str, value: &str) -> Result<(), ErrorBody> {
     let unset = value.is_empty();
     match key {
         "network.listen" => file.network.listen = parse(key, value, unset)?,
+        "network.data_listen" => file.network.data_listen = parse(key, value, unset)?,
         "network.mdns" => file.network.mdns = parse(key, value, unset)?,
         "gateway.listen" => file.gateway.listen = parse(key, value, unset)?,
         "cache.bytes_max" => file.cache.bytes_max = parse(key, value, unset || value == "none")?,
@@ -267,7 +357,7 @@ pub(crate) fn unknown_key(key: &str) -> ErrorBody {
 
 fn parse<T: FromStr>(key: &str, value: &str, unset: bool) -> Result<Option<T>, ErrorBody>
 where
-    T::Err: std::fmt::Display,
+    T::Err: fmt::Display,
 {
     if unset {
         return Ok(None);
@@ -324,6 +414,25 @@ mod tests {
         assert_eq!(source("network.listen"), ConfigSource::Flag);
         assert_eq!(source("network.mdns"), ConfigSource::File);
         assert_eq!(source("gateway.listen"), ConfigSource::Default);
+    }
+
+    #[test]
+    fn data_port_follows_the_other_unless_told_otherwise() {
+        let (_directory, home) = home();
+        let resolve = |listen: &str| {
+            let config = Config::load(&home, &Overrides::default()).unwrap();
+            config.data_listen.resolve(listen.parse().unwrap())
+        };
+        let near = |address: &str| TcpListen::Near(address.parse().unwrap());
+        assert_eq!(resolve("0.0.0.0:4777"), near("0.0.0.0:4778"));
+        assert_eq!(resolve("127.0.0.1:0"), near("127.0.0.1:0"));
+        assert_eq!(resolve("[::]:65535"), near("[::]:0"));
+        set(&home, "network.data_listen", "127.0.0.1:9").unwrap();
+        let at = TcpListen::At("127.0.0.1:9".parse().unwrap());
+        assert_eq!(resolve("0.0.0.0:4777"), at);
+        set(&home, "network.data_listen", "off").unwrap();
+        assert_eq!(resolve("0.0.0.0:4777"), TcpListen::Off);
+        assert!(set(&home, "network.data_listen", "of").is_err());
     }
 
     #[test]

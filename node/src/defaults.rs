@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-/// Control plane (TCP) and data plane (UDP) share one number, so that a person forwards one port.
+/// Control plane (TCP) and data over QUIC (UDP) share one number; data over TCP has the next one.
 pub const PORT: u16 = 4777;
 /// The local HTTP port; near [`PORT`] so that both are remembered together.
 pub const GATEWAY_PORT: u16 = 4780;

@@ -58,6 +58,7 @@ impl Node {
         let transfer_config = transfer::Config {
             secret_key_seed: seed,
             bind: config.listen,
+            tcp: config.data_listen.resolve(config.listen),
             directory: home.blobs(),
             collect_interval: defaults::COLLECT_INTERVAL,
         };
@@ -82,11 +83,7 @@ impl Node {
             network: network_id,
             seed: random_u64()?,
             hello: Hello {
-                data_addresses: transfer
-                    .addresses()
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect(),
+                data_addresses: transfer.data_addresses(),
                 agent: concat!("weft/", env!("CARGO_PKG_VERSION")).to_owned(),
             },
             cache_bytes_max: config.cache_bytes_max,
@@ -259,6 +256,7 @@ fn port_or_disk(error: &transfer::StartError) -> ErrorBody {
     match error {
         transfer::StartError::Bind { .. } => ErrorBody::new(ErrorCode::Refused, error.to_string())
             .with_hint("another program has this port; choose one with `--listen ADDRESS:PORT`"),
+        transfer::StartError::Tls(_) => ErrorBody::new(ErrorCode::Failure, error.to_string()),
         transfer::StartError::Store { .. } => ErrorBody::new(ErrorCode::Storage, error.to_string())
             .with_hint("`weft doctor` checks the data directory and its disk"),
     }

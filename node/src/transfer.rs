@@ -21,25 +21,30 @@
 
 mod actor;
 mod availability;
+mod bridge;
 mod collect;
 mod context;
 mod counters;
+mod decode;
 mod durable;
 mod fault;
 #[cfg(any(test, feature = "faults"))]
 mod faults;
 mod fetch;
 mod import;
+mod link;
 mod local;
 mod observe;
 mod peers;
 mod place;
 mod provide;
+mod rates;
 mod read;
 mod room;
 mod spans;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod work;
 
 use std::{
@@ -57,16 +62,18 @@ use iroh_blobs::store::{
     GcConfig,
     fs::{FsStore, options::Options},
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use weft_protocol::{
     id::{BlobHash, NodeId},
     layout::PieceRange,
-    service::{Input, RequestId},
+    limits,
+    service::{Input, RequestId, UploadId},
+    swarm::Rates,
 };
 
-use self::{actor::Actor, collect::Collector, context::Context};
+use self::{actor::Actor, collect::Collector, context::Context, link::Keys};
 pub use self::{
     counters::{Counters, PeerBytes},
     import::{ImportError, Imported},
@@ -96,6 +103,8 @@ pub struct Config {
     pub secret_key_seed: [u8; 32],
     /// UDP address to listen on; port 0 takes any free one.
     pub bind: SocketAddr,
+    /// Where peers may connect over TCP.
+    pub tcp: TcpListen,
     /// Where blobs live. Must be on the file system of the views if they are to share its disk space.
     pub directory: PathBuf,
     /// How often unprotected blobs are collected.
@@ -107,10 +116,22 @@ impl std::fmt::Debug for Config {
         // The secret stays out of logs.
         f.debug_struct("Config")
             .field("bind", &self.bind)
+            .field("tcp", &self.tcp)
             .field("directory", &self.directory)
             .field("collect_interval", &self.collect_interval)
             .finish_non_exhaustive()
     }
+}
+
+/// Where peers may connect over TCP, which costs less than QUIC where it can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TcpListen {
+    /// Exactly here; port 0 takes any free one.
+    At(SocketAddr),
+    /// Here, or at any free port if this one is taken: peers are told which.
+    Near(SocketAddr),
+    /// Nowhere: peers use QUIC. This node still connects to others over TCP.
+    Off,
 }
 
 /// Why the data plane did not start.
@@ -124,9 +145,14 @@ pub enum StartError {
         /// What the store said.
         reason: String,
     },
+    /// The cryptography that is compiled in does not do.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
     /// The socket cannot be bound.
-    #[error("cannot listen on UDP `{bind}`: {reason}")]
+    #[error("cannot listen on {protocol} `{bind}`: {reason}")]
     Bind {
+        /// UDP or TCP.
+        protocol: &'static str,
         /// The address asked for.
         bind: SocketAddr,
         /// What the operating system or the endpoint said.
@@ -195,11 +221,28 @@ pub enum Command {
         /// Which.
         request: RequestId,
     },
-    /// Closes the connections with a peer and refuses it for the rest of the run.
+    /// Closes the connections with a peer and refuses it until it is pardoned.
     Ban {
         /// Who.
         peer: NodeId,
     },
+    /// Lets a banned peer come back.
+    Pardon {
+        /// Who.
+        peer: NodeId,
+    },
+    /// Serves a request that `Input::UploadAsked` told of; `Input::UploadProgress`…, then `Input::UploadEnded`.
+    StartUpload {
+        /// Which.
+        upload: UploadId,
+    },
+    /// Refuses a request that waits, or breaks off one that is served; `Input::UploadEnded` follows.
+    RefuseUpload {
+        /// Which.
+        upload: UploadId,
+    },
+    /// Replaces the byte rates that are kept to. At the start there are none.
+    SetRates(Rates),
 }
 
 /// The way in to a running data plane. Clones share it.
@@ -207,7 +250,9 @@ pub enum Command {
 pub struct Handle {
     context: Arc<Context>,
     commands: mpsc::Sender<Command>,
-    tasks: Arc<Mutex<[Option<JoinHandle<()>>; 3]>>,
+    tcp: Option<SocketAddr>,
+    durable: Arc<Mutex<Option<JoinHandle<()>>>>,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 /// Opens the store, binds the socket and starts serving.
@@ -223,6 +268,9 @@ pub async fn spawn(
     cancel: CancellationToken,
 ) -> Result<Handle, StartError> {
     let collector = Arc::new(Collector::new(config.collect_interval));
+    let listener = bind_tcp(config.tcp).await?;
+    let keys = Keys::new(&SecretKey::from_bytes(&config.secret_key_seed));
+    let keys = Arc::new(keys.map_err(|error| StartError::Tls(error.to_string()))?);
     let store = open_store(&config, &collector).await?;
     let endpoint = match bind_endpoint(&config).await {
         Ok(endpoint) => endpoint,
@@ -232,10 +280,13 @@ pub async fn spawn(
             return Err(error);
         }
     };
-    debug!(id = %endpoint.id().fmt_short(), addresses = ?endpoint.bound_sockets(), "data plane listens");
+    let tcp = listener
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    debug!(id = %endpoint.id().fmt_short(), quic = ?endpoint.bound_sockets(), ?tcp, "data plane listens");
     let (durable, durable_task) = durable::spawn(store.as_ref().clone());
     let context = Arc::new(Context::new(
-        endpoint,
+        (endpoint, keys),
         store,
         &config.directory,
         inputs,
@@ -244,17 +295,43 @@ pub async fn spawn(
         cancel.child_token(),
     ));
     let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-    let actor = tokio::spawn(Actor::new(Arc::clone(&context), receiver).run());
-    let acceptor = tokio::spawn(provide::accept(Arc::clone(&context)));
+    let mut tasks = vec![
+        tokio::spawn(Actor::new(Arc::clone(&context), receiver).run()),
+        tokio::spawn(provide::accept(Arc::clone(&context))),
+    ];
+    if let Some(listener) = listener {
+        let accept = provide::links::accept(Arc::clone(&context), listener);
+        tasks.push(tokio::spawn(accept));
+    }
     Ok(Handle {
         context,
         commands,
-        tasks: Arc::new(Mutex::new([
-            Some(actor),
-            Some(acceptor),
-            Some(durable_task),
-        ])),
+        tcp,
+        tasks: Arc::new(Mutex::new(tasks)),
+        durable: Arc::new(Mutex::new(Some(durable_task))),
     })
+}
+
+async fn bind_tcp(listen: TcpListen) -> Result<Option<TcpListener>, StartError> {
+    let (address, exact) = match listen {
+        TcpListen::At(address) => (address, true),
+        TcpListen::Near(address) => (address, false),
+        TcpListen::Off => return Ok(None),
+    };
+    let fail = |error: std::io::Error| StartError::Bind {
+        protocol: "TCP",
+        bind: address,
+        reason: error.to_string(),
+    };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if !exact && error.kind() == std::io::ErrorKind::AddrInUse => {
+            let listener = TcpListener::bind((address.ip(), 0)).await.map_err(fail)?;
+            warn!(%address, "the TCP port for data is taken; another one is used, which no forwarding knows");
+            Ok(Some(listener))
+        }
+        Err(error) => Err(fail(error)),
+    }
 }
 
 async fn open_store(config: &Config, collector: &Arc<Collector>) -> Result<FsStore, StartError> {
@@ -273,6 +350,7 @@ async fn open_store(config: &Config, collector: &Arc<Collector>) -> Result<FsSto
 
 async fn bind_endpoint(config: &Config) -> Result<Endpoint, StartError> {
     let fail = |reason: String| StartError::Bind {
+        protocol: "UDP",
         bind: config.bind,
         reason,
     };
@@ -325,6 +403,29 @@ impl Handle {
         local
     }
 
+    /// Where peers can reach the data plane, as they are told: `ip:port` for QUIC, `tcp/ip:port` for TCP.
+    pub fn data_addresses(&self) -> Vec<String> {
+        let quic = self.addresses();
+        let tcp = self.tcp.map(|tcp| match tcp.ip().is_unspecified() {
+            false => vec![tcp],
+            true => quic
+                .iter()
+                .filter(|address| tcp.is_ipv6() || address.is_ipv4())
+                .map(|address| (address.ip(), tcp.port()).into())
+                .collect(),
+        });
+        let mut addresses = Vec::new();
+        // Side by side, so that a cut leaves some of both.
+        let mut tcp = tcp.unwrap_or_default().into_iter();
+        for address in &quic {
+            addresses.push(address.to_string());
+            addresses.extend(tcp.next().map(link::format_address));
+        }
+        addresses.extend(tcp.map(link::format_address));
+        addresses.truncate(limits::ADDRESSES_PER_PEER_MAX);
+        addresses
+    }
+
     /// Bytes that went in and out since the start.
     pub fn counters(&self) -> Counters {
         self.context.counters.snapshot()
@@ -353,14 +454,21 @@ impl Handle {
         {
             warn!("transfers did not end in time");
         }
-        let [actor, acceptor, durable] = {
+        let tasks = {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *tasks)
         };
-        join(actor).await;
-        join(acceptor).await;
+        for task in tasks {
+            join(task).await;
+        }
         context.durable.close();
-        join(durable).await;
+        let durable = {
+            let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+            durable.take()
+        };
+        if let Some(durable) = durable {
+            join(durable).await;
+        }
         context.work.clear();
         let idle = tokio::time::timeout(SHUTDOWN_TIMEOUT, context.store.wait_idle()).await;
         if !matches!(idle, Ok(Ok(()))) {
@@ -370,10 +478,8 @@ impl Handle {
     }
 }
 
-async fn join(task: Option<JoinHandle<()>>) {
-    if let Some(task) = task
-        && let Err(error) = task.await
-    {
+async fn join(task: JoinHandle<()>) {
+    if let Err(error) = task.await {
         error!("a task of the data plane failed: {error}");
     }
 }

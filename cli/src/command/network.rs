@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use weft_node::config::Overrides;
+use weft_node::config::{DataListen, Overrides};
 
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Network")]
@@ -12,6 +12,10 @@ pub(crate) struct Network {
     /// for other commands]
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
     pub(crate) listen: Option<SocketAddr>,
+    /// Where peers open TCP connections for data: an address, `auto` for the port after `--listen`'s, or `off` to
+    /// be reached over QUIC only [default: auto]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) data_listen: Option<DataListen>,
     /// Node to start from, as its `weft status` shows it under `listen` (may be repeated)
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     pub(crate) bootstrap: Vec<String>,
@@ -25,6 +29,7 @@ impl Network {
     pub(crate) fn overrides(&self) -> Overrides {
         Overrides {
             listen: self.listen,
+            data_listen: self.data_listen,
             bootstrap: self.bootstrap.clone(),
             mdns: self.no_mdns.then_some(false),
             ..Overrides::default()

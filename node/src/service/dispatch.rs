@@ -174,11 +174,17 @@ impl Actor {
                 transfer.push(transfer::Command::Cancel { request });
             }
 
-            // The data plane serves without asking first, so far.
-            Output::StartUpload { .. }
-            | Output::RefuseUpload { .. }
-            | Output::SetRates(_)
-            | Output::Pardon { .. } => {}
+            Output::StartUpload { upload } => {
+                transfer.push(transfer::Command::StartUpload { upload });
+            }
+            Output::RefuseUpload { upload } => {
+                transfer.push(transfer::Command::RefuseUpload { upload });
+            }
+            Output::SetRates(rates) => transfer.push(transfer::Command::SetRates(rates)),
+            Output::Pardon { peer } => {
+                // The control plane bans for the run only.
+                transfer.push(transfer::Command::Pardon { peer });
+            }
 
             Output::SignFreshness {
                 request,

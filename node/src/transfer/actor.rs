@@ -1,6 +1,6 @@
 //! From commands to tasks.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use super::{
     Command, availability,
     context::Context,
     fetch::{self, Order},
+    link,
     observe::{self, Watch},
 };
 
@@ -66,6 +67,7 @@ impl Actor {
                 },
                 _ = tidy.tick() => {
                     self.context.peers.close_idle();
+                    self.context.links.close_idle();
                     self.context.work.tidy();
                 }
             }
@@ -78,10 +80,12 @@ impl Actor {
     fn handle(&mut self, command: Command) {
         match command {
             Command::LearnAddresses { peer, addresses } => {
-                let addresses = addresses
+                let quic = addresses.iter().filter_map(|text| text.parse().ok());
+                self.context.peers.learn(peer, quic);
+                let tcp = addresses
                     .iter()
-                    .filter_map(|text| text.parse::<SocketAddr>().ok());
-                self.context.peers.learn(peer, addresses);
+                    .filter_map(|text| link::parse_address(text));
+                self.context.links.learn(peer, tcp);
             }
             Command::Inspect { request, blobs } => self.inspect(request, blobs),
             Command::Protect { blobs } => self.context.collector.protect(&blobs),
@@ -110,9 +114,14 @@ impl Actor {
                     cancel.cancel();
                 }
             }
+            Command::StartUpload { upload } => self.context.uploads.start(upload),
+            Command::RefuseUpload { upload } => self.context.uploads.refuse(upload),
+            Command::SetRates(rates) => self.context.rates.set(rates),
+            Command::Pardon { peer } => self.context.peers.pardon(peer),
             Command::Ban { peer } => {
                 debug!(peer = %peer.fmt_short(), "peer banned");
                 self.context.peers.ban(peer);
+                self.context.links.forget(peer);
             }
         }
     }

@@ -24,9 +24,12 @@ use super::{
     collect::Collector,
     counters::Ledger,
     durable::Durable,
+    link::{Keys, Pool},
     peers::{Lease, Peers},
     provide,
+    rates::Rates,
     room::Room,
+    uploads::Uploads,
     work::Works,
 };
 
@@ -38,6 +41,10 @@ pub(super) struct Context {
     pub(super) files: PathOptions,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) peers: Peers,
+    pub(super) keys: Arc<Keys>,
+    pub(super) links: Pool,
+    pub(super) uploads: Arc<Uploads>,
+    pub(super) rates: Arc<Rates>,
     pub(super) counters: Ledger,
     pub(super) collector: Arc<Collector>,
     pub(super) durable: Durable,
@@ -58,7 +65,7 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(
-        endpoint: Endpoint,
+        (endpoint, keys): (Endpoint, Arc<Keys>),
         store: FsStore,
         directory: &Path,
         inputs: mpsc::Sender<Input>,
@@ -71,8 +78,12 @@ impl Context {
             endpoint,
             store: store.as_ref().clone(),
             files,
+            uploads: Arc::new(Uploads::new(inputs.clone())),
             inputs,
             peers: Peers::default(),
+            links: Pool::new(Arc::clone(&keys)),
+            keys,
+            rates: Arc::default(),
             counters: Ledger::default(),
             collector,
             durable,

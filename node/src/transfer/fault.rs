@@ -6,80 +6,14 @@
 
 use std::{io, path::Path};
 
-use iroh::endpoint::{ConnectionError, ReadError, VarInt, WriteError};
-use iroh_blobs::{
-    api,
-    get::fsm::{AtBlobHeaderNextError, ConnectedNextError, DecodeError},
-    protocol::ERR_PERMISSION,
-};
+use iroh::endpoint::{ConnectionError, VarInt};
+use iroh_blobs::{api, protocol::ERR_PERMISSION};
 use weft_protocol::service::{StorageError, TransferError};
 
 use super::peers::CLOSE_BANNED;
 
-/// The request could not be sent.
-pub(super) fn request(error: &ConnectedNextError) -> TransferError {
-    match error {
-        ConnectedNextError::Write { source, .. } => stream(source),
-        ConnectedNextError::PostcardSer { .. } | ConnectedNextError::RequestTooBig { .. } => {
-            TransferError::Connection
-        }
-    }
-}
-
-/// No size header came.
-pub(super) fn header(error: &AtBlobHeaderNextError) -> TransferError {
-    match error {
-        AtBlobHeaderNextError::NotFound { .. } => TransferError::Unavailable,
-        AtBlobHeaderNextError::Read { source, .. } => stream(source),
-    }
-}
-
-/// The content ended early or does not verify.
-pub(super) fn content(error: &DecodeError) -> TransferError {
-    match error {
-        DecodeError::ParentHashMismatch { .. } | DecodeError::LeafHashMismatch { .. } => {
-            TransferError::Corrupt
-        }
-        DecodeError::ChunkNotFound { .. }
-        | DecodeError::ParentNotFound { .. }
-        | DecodeError::LeafNotFound { .. } => TransferError::Unavailable,
-        DecodeError::Read { source, .. } => stream(source),
-        DecodeError::Write { source, .. } => TransferError::Storage(io_storage(source)),
-        // The enum may grow; a failure we do not know is no proof of a lie.
-        _ => TransferError::Unavailable,
-    }
-}
-
-/// A stream or the connection under it broke.
-fn stream(error: &io::Error) -> TransferError {
-    let Some(inner) = error.get_ref() else {
-        // Made by iroh-blobs when a stream is finished in the middle of an item.
-        return TransferError::Unavailable;
-    };
-    if let Some(error) = inner.downcast_ref::<ReadError>() {
-        return match error {
-            ReadError::Reset(code) => reset(*code),
-            ReadError::ConnectionLost(error) => connection(error),
-            ReadError::ClosedStream | ReadError::ZeroRttRejected => TransferError::Connection,
-        };
-    }
-    if let Some(error) = inner.downcast_ref::<WriteError>() {
-        return match error {
-            WriteError::Stopped(code) => reset(*code),
-            WriteError::ConnectionLost(error) => connection(error),
-            _ => TransferError::Connection,
-        };
-    }
-    if let Some(error) = inner.downcast_ref::<ConnectionError>() {
-        return connection(error);
-    }
-    match error.kind() {
-        io::ErrorKind::NotConnected | io::ErrorKind::ConnectionReset => TransferError::Connection,
-        _ => TransferError::Unavailable,
-    }
-}
-
-fn reset(code: VarInt) -> TransferError {
+/// The peer broke an answer off.
+pub(super) fn reset(code: VarInt) -> TransferError {
     if code == ERR_PERMISSION {
         TransferError::Refused
     } else {
@@ -143,16 +77,16 @@ mod tests {
 
     #[test]
     fn reset_codes_tell_refusal_from_absence() {
-        let reset = |code: u32| io::Error::from(ReadError::Reset(VarInt::from_u32(code)));
-        assert_eq!(stream(&reset(1)), TransferError::Refused);
-        assert_eq!(stream(&reset(2)), TransferError::Unavailable);
-        assert_eq!(stream(&reset(3)), TransferError::Unavailable);
+        let told = |code: u32| reset(VarInt::from_u32(code));
+        assert_eq!(told(1), TransferError::Refused);
+        assert_eq!(told(2), TransferError::Unavailable);
+        assert_eq!(told(3), TransferError::Unavailable);
     }
 
     #[test]
     fn lost_connection_is_not_a_lie() {
-        let lost = io::Error::from(ReadError::ConnectionLost(ConnectionError::TimedOut));
-        assert_eq!(stream(&lost), TransferError::Connection);
+        let lost = connection(&ConnectionError::TimedOut);
+        assert_eq!(lost, TransferError::Connection);
     }
 
     #[test]

@@ -5,8 +5,6 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use bytes::{Bytes, BytesMut};
-
 /// What to lie about when serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -54,21 +52,27 @@ impl Switch {
         }
     }
 
-    /// What is sent in place of leaf number `index` of a request.
-    pub(super) fn leaf(&self, index: u64, bytes: Bytes) -> Bytes {
-        if self.get() != Fault::Flip || index < HONEST_LEAVES {
-            return bytes;
-        }
-        let mut bytes = BytesMut::from(bytes);
-        if let Some(byte) = bytes.last_mut() {
-            *byte ^= 1;
-        }
-        bytes.freeze()
+    /// Whether to lie at all.
+    pub(super) fn is_on(&self) -> bool {
+        self.get() != Fault::None
     }
 
-    /// What is sent in place of a size header. Other short messages pass unchanged.
-    pub(super) fn size(&self, bytes: &[u8]) -> Option<[u8; 8]> {
-        let size: [u8; 8] = bytes.try_into().ok()?;
-        (self.get() == Fault::Size).then(|| (u64::from_le_bytes(size) + 1).to_le_bytes())
+    /// Falsifies leaf number `index` of a request, which `part` ends with.
+    pub(super) fn leaf(&self, index: u64, part: &mut [u8]) {
+        if self.get() == Fault::Flip
+            && index >= HONEST_LEAVES
+            && let Some(byte) = part.last_mut()
+        {
+            *byte ^= 1;
+        }
+    }
+
+    /// Falsifies the size of the blob, with which an answer begins.
+    pub(super) fn size(&self, part: &mut [u8]) {
+        if self.get() == Fault::Size
+            && let Some(byte) = part.first_mut()
+        {
+            *byte ^= 1;
+        }
     }
 }

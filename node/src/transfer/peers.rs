@@ -13,8 +13,11 @@ use iroh::{
     endpoint::{Connection, VarInt},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use weft_protocol::{id::NodeId, limits, service::TransferError};
+
+use super::link::LINKS_PER_PEER_MAX;
 
 /// Close code: nothing went on for [`IDLE_MAX`].
 pub(super) const CLOSE_IDLE: VarInt = VarInt::from_u32(0x10);
@@ -36,6 +39,9 @@ const PEERS_MAX: usize = 4_096;
 /// Connections a peer may open to us at once: one in use, one it dialled at the same moment as we did, and what
 /// is left of one that broke.
 const INBOUND_PER_PEER_MAX: usize = 4;
+/// TCP connections that a peer may hold open to us: as many as it may use, and as many that it has given up and whose
+/// end we have not seen yet.
+const INBOUND_LINKS_PER_PEER_MAX: usize = 2 * LINKS_PER_PEER_MAX;
 /// Observations open at one peer; below the streams a connection allows, so that requests always find room.
 const OBSERVATIONS_PER_PEER_MAX: usize = 256;
 
@@ -58,9 +64,12 @@ struct State {
     addresses: BTreeSet<SocketAddr>,
     connections: Vec<Connection>,
     inbound: usize,
+    links: usize,
     failures: u32,
     retry_at: Option<Instant>,
     banned: bool,
+    /// Ends the peer's TCP connections when it is banned.
+    ban: CancellationToken,
     /// What is going on with the peer now, in both directions.
     active: usize,
     used: Instant,
@@ -71,6 +80,14 @@ struct State {
 pub(super) struct Lease {
     connection: Connection,
     _activity: Activity,
+}
+
+/// A TCP connection that a peer opened; ends when dropped.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    id: NodeId,
+    peer: Arc<Peer>,
+    banned: CancellationToken,
 }
 
 /// Something going on with a peer; ends when dropped.
@@ -150,6 +167,24 @@ impl Peers {
         Ok(())
     }
 
+    /// Takes in a TCP connection that a peer opened, unless it is banned or has enough of them.
+    pub(super) fn admit(&self, id: NodeId) -> Option<Inbound> {
+        let peer = self.get(id);
+        let mut state = peer.state();
+        if state.banned || state.links >= INBOUND_LINKS_PER_PEER_MAX {
+            return None;
+        }
+        state.links += 1;
+        let banned = state.ban.clone();
+        drop(state);
+        Some(Inbound { id, peer, banned })
+    }
+
+    /// Whether nothing is to be had from a peer, nor given to it.
+    pub(super) fn is_banned(&self, id: NodeId) -> bool {
+        self.get(id).state().banned
+    }
+
     /// Forgets a connection that ended.
     pub(super) fn ended(&self, id: NodeId, connection: &Connection, inbound: bool) {
         let peer = self.get(id);
@@ -173,13 +208,24 @@ impl Peers {
         slots.acquire_owned().await.ok()
     }
 
-    /// Closes the connections with a peer and refuses new ones for good.
+    /// Closes the connections with a peer and refuses new ones until it is pardoned.
     pub(super) fn ban(&self, id: NodeId) {
         let peer = self.get(id);
         let mut state = peer.state();
         state.banned = true;
+        state.ban.cancel();
         for connection in state.connections.drain(..) {
             connection.close(CLOSE_BANNED, b"banned");
+        }
+    }
+
+    /// Lets a banned peer come back.
+    pub(super) fn pardon(&self, id: NodeId) {
+        let peer = self.get(id);
+        let mut state = peer.state();
+        if state.banned {
+            state.banned = false;
+            state.ban = CancellationToken::new();
         }
     }
 
@@ -221,9 +267,11 @@ impl Peer {
                 addresses: BTreeSet::new(),
                 connections: Vec::new(),
                 inbound: 0,
+                links: 0,
                 failures: 0,
                 retry_at: None,
                 banned: false,
+                ban: CancellationToken::new(),
                 active: 0,
                 used: Instant::now(),
             }),
@@ -236,7 +284,7 @@ impl Peer {
 
     fn is_forgettable(&self) -> bool {
         let state = self.state();
-        state.connections.is_empty() && state.active == 0 && !state.banned
+        state.connections.is_empty() && state.links == 0 && state.active == 0 && !state.banned
     }
 
     /// The connection in use, if one is alive.
@@ -298,6 +346,25 @@ impl Peer {
 impl Lease {
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+}
+
+impl Inbound {
+    /// Whose it is.
+    pub(super) fn peer(&self) -> NodeId {
+        self.id
+    }
+
+    /// Fires when the peer is banned.
+    pub(super) fn banned(&self) -> &CancellationToken {
+        &self.banned
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        let mut state = self.peer.state();
+        state.links = state.links.saturating_sub(1);
     }
 }
 

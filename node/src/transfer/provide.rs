@@ -1,23 +1,27 @@
-//! Serving: who may connect, what may be asked, how much at once.
+//! Serving: who may connect, what may be asked, how much at once. When a request is served is for the machine to say.
+
+mod answer;
+pub(super) mod links;
 
 use std::{io, sync::Arc, time::Duration};
 
-use bao_tree::io::EncodeError;
 use bytes::Bytes;
 use iroh::endpoint::{
-    Connection, Incoming, IncomingAddr, RecvStream as QuicRecv, SendStream as QuicSend, VarInt,
+    Connection, Incoming, IncomingAddr, RecvStream as QuicRecv, SendStream as QuicSend,
 };
 use iroh_blobs::{
-    api::ExportBaoError,
-    protocol::{ERR_LIMIT, ERR_PERMISSION, Request},
-    provider::{self, HandleGetError, StreamPair, events::EventSender},
-    util::SendStream,
+    protocol::{ChunkRanges, ERR_LIMIT, ERR_PERMISSION, GetRequest, Request},
+    provider::{self, StreamPair, events::EventSender},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::{debug, error, trace};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tracing::{debug, trace};
 use weft_protocol::id::NodeId;
 
-use super::{context::Context, counters::Meter, peers::CLOSE_IDLE};
+use self::answer::{BrokenOff, ROOM, Wire, Wish};
+use super::{context::Context, peers::CLOSE_IDLE};
 
 /// Connections accepted at once. Each costs some 100 KiB while it is busy.
 const CONNECTIONS_MAX: usize = 256;
@@ -91,7 +95,6 @@ async fn serve_streams(context: &Arc<Context>, peer: NodeId, connection: &Connec
     let client = Arc::new(Client {
         peer,
         connection: connection.stable_id() as u64,
-        meter: context.counters.meter(peer),
         gets: Semaphore::new(GETS_PER_CONNECTION_MAX),
         observations: Semaphore::new(OBSERVATIONS_PER_CONNECTION_MAX),
     });
@@ -121,7 +124,6 @@ async fn serve_streams(context: &Arc<Context>, peer: NodeId, connection: &Connec
 struct Client {
     peer: NodeId,
     connection: u64,
-    meter: Meter,
     gets: Semaphore,
     observations: Semaphore,
 }
@@ -129,38 +131,26 @@ struct Client {
 async fn serve_stream(
     context: Arc<Context>,
     client: Arc<Client>,
-    send: QuicSend,
+    mut send: QuicSend,
     mut recv: QuicRecv,
 ) {
     let _activity = context.peers.activity(client.peer);
-    let mut send = Counted {
-        inner: send,
-        context: Arc::clone(&context),
-        meter: client.meter.clone(),
-        #[cfg(any(test, feature = "faults"))]
-        leaves: 0,
-    };
     let Ok(Ok((request, _))) = tokio::time::timeout(PATIENCE, Request::read_async(&mut recv)).await
     else {
         send.reset(ERR_PERMISSION).ok();
         return;
     };
-    let store = context.store.clone();
-    let result = match request {
+    match request {
         Request::Get(get) if get.ranges.is_blob() && context.offers(&get.hash) => {
             let Ok(_turn) = client.gets.acquire().await else {
                 return;
             };
-            let blob = get.hash;
-            let pair = StreamPair::new(client.connection, recv, send, EventSender::DEFAULT);
-            let result = Box::pin(provider::handle_get(pair, store, get)).await;
-            if let Err(error) = &result
-                && is_damage(error.downcast_ref())
-            {
-                // Whoever asked got nothing, and nobody will until the file is restored.
-                error!(blob = %blob.fmt_short(), "a blob on this disk no longer matches its hash and is not sent; `weft verify` names the file");
-            }
-            result
+            let wish = Wish {
+                peer: client.peer,
+                hash: get.hash,
+                ranges: first_ranges(&get),
+            };
+            answer(&context, wish, send).await;
         }
         Request::Observe(observe) if context.offers(&observe.hash) => {
             let Ok(_place) = client.observations.try_acquire() else {
@@ -168,78 +158,81 @@ async fn serve_stream(
                 return;
             };
             let pair = StreamPair::new(client.connection, recv, send, EventSender::DEFAULT);
-            Box::pin(provider::handle_observe(pair, store, observe)).await
+            let store = context.store.clone();
+            let observed = Box::pin(provider::handle_observe(pair, store, observe)).await;
+            if let Err(error) = observed {
+                trace!(peer = %client.peer.fmt_short(), "observation ended: {error:#}");
+            }
         }
         _ => {
             debug!(peer = %client.peer.fmt_short(), "request refused");
             send.reset(ERR_PERMISSION).ok();
-            return;
         }
+    }
+}
+
+/// What is asked for of the blob itself; the rest of a request is about collections.
+fn first_ranges(get: &GetRequest) -> ChunkRanges {
+    let mut ranges = get.ranges.iter_non_empty_infinite();
+    ranges
+        .next()
+        .filter(|(offset, _)| *offset == 0)
+        .map_or_else(ChunkRanges::empty, |(_, ranges)| ranges.clone())
+}
+
+/// Waits until the machine wants a request served, and serves it on a thread.
+async fn answer(context: &Arc<Context>, wish: Wish, mut send: QuicSend) {
+    let asked = context.uploads.ask(wish.peer, wish.blob(), wish.bytes());
+    let Some(mut upload) = asked.await else {
+        send.reset(ERR_LIMIT).ok();
+        return;
     };
-    if let Err(error) = result {
-        trace!(peer = %client.peer.fmt_short(), "request ended early: {error:#}");
+    let start = tokio::select! {
+        start = upload.started() => start,
+        _ = send.stopped() => return,
+    };
+    if !start {
+        send.reset(ERR_LIMIT).ok();
+        return;
     }
-}
-
-/// Whether a request failed because our own copy does not verify.
-fn is_damage(error: Option<&HandleGetError>) -> bool {
-    matches!(
-        error,
-        Some(HandleGetError::ExportBao {
-            source: ExportBaoError::ExportBaoInner {
-                source: EncodeError::ParentHashMismatch(_) | EncodeError::LeafHashMismatch(_),
-                ..
-            },
-            ..
-        })
-    )
-}
-
-/// A stream that counts the payload it carries.
-#[derive(Debug)]
-struct Counted {
-    inner: QuicSend,
-    context: Arc<Context>,
-    meter: Meter,
-    #[cfg(any(test, feature = "faults"))]
-    leaves: u64,
-}
-
-impl SendStream for Counted {
-    async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
-        #[cfg(any(test, feature = "faults"))]
-        let bytes = {
-            self.leaves += 1;
-            self.context.faults.leaf(self.leaves - 1, bytes)
+    let context = Arc::clone(context);
+    let sent = tokio::task::spawn_blocking(move || {
+        let mut wire = Streamed {
+            send,
+            runtime: Handle::current(),
         };
-        let len = bytes.len() as u64;
-        self.inner.send_bytes(bytes).await?;
-        // Leaves come this way, hashes and sizes through `send`.
-        self.context.counters.uploaded(&self.meter, len);
-        Ok(())
-    }
-
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        #[cfg(any(test, feature = "faults"))]
-        if let Some(size) = self.context.faults.size(bytes) {
-            return SendStream::send(&mut self.inner, &size).await;
+        let ended = answer::send(&context, &wish, &mut upload, &mut wire);
+        match &ended {
+            Ok(()) => {
+                wire.send.finish().ok();
+            }
+            Err(BrokenOff::Reset { code, .. }) => {
+                wire.send.reset(*code).ok();
+            }
+            Err(BrokenOff::Connection(_)) => {}
         }
-        SendStream::send(&mut self.inner, bytes).await
+        if let Err(error) = ended {
+            trace!(peer = %wish.peer.fmt_short(), "request ended early: {error}");
+        }
+    });
+    // A thread that died has told the log; the stream is reset when it is dropped.
+    sent.await.ok();
+}
+
+struct Streamed {
+    send: QuicSend,
+    runtime: Handle,
+}
+
+impl Wire for Streamed {
+    fn send(&mut self, part: &mut Vec<u8>) -> io::Result<()> {
+        // The stream takes the buffer as it is.
+        let part = Bytes::from(std::mem::take(part)).slice(ROOM..);
+        Ok(self.runtime.block_on(self.send.write_chunk(part))?)
     }
 
-    async fn sync(&mut self) -> io::Result<()> {
-        SendStream::sync(&mut self.inner).await
-    }
-
-    fn reset(&mut self, code: VarInt) -> io::Result<()> {
-        SendStream::reset(&mut self.inner, code)
-    }
-
-    async fn stopped(&mut self) -> io::Result<Option<VarInt>> {
-        SendStream::stopped(&mut self.inner).await
-    }
-
-    fn id(&self) -> u64 {
-        SendStream::id(&self.inner)
+    fn is_stopped(&mut self) -> io::Result<bool> {
+        // Sending fails then.
+        Ok(false)
     }
 }

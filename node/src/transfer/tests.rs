@@ -4,5 +4,6 @@ mod crash;
 mod fetching;
 mod files;
 mod keeping;
+mod links;
 mod node;
 mod serving;

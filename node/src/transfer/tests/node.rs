@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +19,7 @@ use weft_protocol::{
     service::{Input, RequestId, TransferError},
 };
 
-use crate::transfer::{Command, Config, Handle, Imported, spawn};
+use crate::transfer::{Command, Config, Handle, Imported, TcpListen, spawn};
 
 /// Longer than anything here takes on a busy machine; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(50);
@@ -24,7 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(50);
 pub(super) struct Node {
     pub(super) home: Home,
     pub(super) handle: Handle,
-    inputs: mpsc::Receiver<Input>,
+    /// While set, requests of peers are left waiting.
+    pub(super) choked: Arc<AtomicBool>,
+    inputs: mpsc::UnboundedReceiver<Input>,
     seed: u8,
     requests: u64,
     /// Bytes reported by `PiecesProgress` so far.
@@ -61,19 +66,33 @@ impl Node {
     }
 
     async fn start_on(home: Home, seed: u8) -> Self {
-        let (sender, inputs) = mpsc::channel(1_024);
+        Self::start_listening(home, seed, TcpListen::At("127.0.0.1:0".parse().unwrap())).await
+    }
+
+    /// Starts without a TCP port for data.
+    pub(super) async fn start_without_tcp(seed: u8) -> Self {
+        let home = Home::Temporary(Arc::new(tempfile::tempdir().unwrap()));
+        Self::start_listening(home, seed, TcpListen::Off).await
+    }
+
+    async fn start_listening(home: Home, seed: u8, tcp: TcpListen) -> Self {
+        let (sender, heard) = mpsc::channel(1_024);
         let config = Config {
             secret_key_seed: [seed; 32],
             bind: "127.0.0.1:0".parse().unwrap(),
+            tcp,
             directory: home.path().join("blobs"),
             collect_interval: Duration::from_secs(3_600),
         };
         let handle = spawn(config, sender, CancellationToken::new())
             .await
             .unwrap();
+        let choked = Arc::new(AtomicBool::new(false));
+        let inputs = serve(heard, handle.clone(), Arc::clone(&choked));
         Self {
             home,
             handle,
+            choked,
             inputs,
             seed,
             requests: 0,
@@ -93,13 +112,12 @@ impl Node {
     }
 
     pub(super) async fn knows(&self, other: &Self) {
-        let addresses = other.handle.addresses();
-        self.handle
-            .send(Command::LearnAddresses {
-                peer: other.id(),
-                addresses: addresses.iter().map(ToString::to_string).collect(),
-            })
-            .await;
+        self.learns(other.id(), other.handle.data_addresses()).await;
+    }
+
+    pub(super) async fn learns(&self, peer: NodeId, addresses: Vec<String>) {
+        let learn = Command::LearnAddresses { peer, addresses };
+        self.handle.send(learn).await;
     }
 
     pub(super) async fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
@@ -223,6 +241,29 @@ impl Node {
         let data = self.home.path().join("blobs").join("data");
         data.join(format!("{}.data", file.blob))
     }
+}
+
+/// Plays the machine: has every request of a peer served at once, and passes everything on.
+fn serve(
+    mut heard: mpsc::Receiver<Input>,
+    handle: Handle,
+    choked: Arc<AtomicBool>,
+) -> mpsc::UnboundedReceiver<Input> {
+    let (sender, inputs) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(input) = heard.recv().await {
+            if let Input::UploadAsked { upload, .. } = &input
+                && !choked.load(Ordering::Relaxed)
+            {
+                let upload = *upload;
+                handle.send(Command::StartUpload { upload }).await;
+            }
+            if sender.send(input).is_err() {
+                return;
+            }
+        }
+    });
+    inputs
 }
 
 /// Content to pass around.

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 use weft_protocol::service::{Input, TransferError};
 
 use super::node::{File, Node, run, seeder};
-use crate::transfer::{Command, Config, spawn};
+use crate::transfer::{Command, Config, TcpListen, spawn};
 
 const MIB: usize = 1024 * 1024;
 
@@ -137,7 +137,9 @@ async fn peer_that_was_dialled_can_fetch_over_the_same_connection() {
     bob.seeds(&[file.blob, other.blob]).await;
     alice.seeds(&[file.blob, other.blob]).await;
 
-    assert_eq!(bob.fetch(alice.id(), &file, file.all()).await, Ok(()));
+    bob.observe(alice.id(), &file).await;
+    bob.until(|input| matches!(input, Input::Availability { .. }).then_some(()))
+        .await;
     // Alice was never told where bob is.
     assert_eq!(alice.fetch(bob.id(), &other, other.all()).await, Ok(()));
     assert_eq!(alice.content(&other).await, other.bytes);
@@ -182,6 +184,7 @@ async fn unspecified_bind_tells_dialable_addresses() {
     let config = Config {
         secret_key_seed: [45; 32],
         bind: "0.0.0.0:0".parse().unwrap(),
+        tcp: TcpListen::At("0.0.0.0:0".parse().unwrap()),
         directory: home.path().join("blobs"),
         collect_interval: std::time::Duration::from_secs(3_600),
     };
