@@ -216,11 +216,8 @@ fn weigh(
     known: Known<'_>,
     record: &RepositoryRecord,
 ) -> Result<Verdict, Rejection> {
-    let brought = match known.identity {
-        Some(ours) => IdentityLog::verify_from(ours, network, &record.identity)?,
-        None => IdentityLog::verify(network, &record.identity)?,
-    };
-    verify::publisher(expected.publisher, brought.publisher())?;
+    let publisher = expected.publisher;
+    let brought = verify::identity(network, publisher, known.identity, &record.identity)?;
     if known.frozen {
         return Err(Rejection::Frozen);
     }
@@ -322,8 +319,7 @@ impl RepositoryRecord {
         now: Timestamp,
     ) -> Result<(RepositoryId, IdentityLog, AcceptedHead), Rejection> {
         let repository = self.repository()?;
-        let log = IdentityLog::verify(network, &self.identity)?;
-        verify::publisher(repository.publisher, log.publisher())?;
+        let log = verify::identity(network, repository.publisher, None, &self.identity)?;
         let (id, head) = verify::open_head(&self.head, &repository)?;
         verify::signatures(network, &log, &self.head, &head)?;
         verify::times(now, &head)?;

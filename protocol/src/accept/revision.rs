@@ -39,8 +39,7 @@ impl RevisionProof {
         revision: &RevisionId,
         known: Option<&IdentityLog>,
     ) -> Result<(IdentityLog, Head), Rejection> {
-        let mut log = IdentityLog::verify(network, &self.identity)?;
-        verify::publisher(repository.publisher, log.publisher())?;
+        let mut log = verify::identity(network, repository.publisher, None, &self.identity)?;
         if let Some(known) = known {
             if known.divergence(&log).is_some() {
                 return Err(Rejection::Frozen);

@@ -20,6 +20,27 @@ pub(super) fn publisher(expected: PublisherId, got: PublisherId) -> Result<(), R
     }
 }
 
+/// Verifies the identity log of `expected`, from what is `known` on. Of a log that begins with another
+/// publisher's inception no more is looked at: a thousand events are a second's work.
+pub(super) fn identity(
+    network: NetworkId,
+    expected: PublisherId,
+    known: Option<&IdentityLog>,
+    events: &[Envelope],
+) -> Result<IdentityLog, Rejection> {
+    let (inception, _) = events.split_at_checked(1).unwrap_or_default();
+    let is_foreign = inception
+        .iter()
+        .any(|event| event.id::<IdentityEvent>().as_bytes() != expected.as_bytes());
+    let events = if is_foreign { inception } else { events };
+    let log = match known {
+        Some(ours) => IdentityLog::verify_from(ours, network, events)?,
+        None => IdentityLog::verify(network, events)?,
+    };
+    publisher(expected, log.publisher())?;
+    Ok(log)
+}
+
 /// Decodes a head and checks all that depends neither on keys nor on the clock.
 pub(super) fn open_head(
     envelope: &Envelope,

@@ -765,6 +765,24 @@ fn record_verifies_on_its_own_without_its_extension() {
 }
 
 #[test]
+fn a_log_of_another_publisher_is_not_worth_its_signatures() {
+    let repository = Repository::of_length(1);
+    let mut stranger = Publisher::with(|event| event.created = earlier(3));
+    stranger.rotate(|_| {});
+    // Somebody who looks at this signature has looked too far.
+    stranger.events[1].signatures[0].1 = Signature([7; 64]);
+    let record = RepositoryRecord {
+        identity: stranger.events,
+        ..repository.record(0, None)
+    };
+    let rejected = rejection(fresh(&repository, &record));
+    assert!(
+        matches!(rejected, Rejection::WrongPublisher { .. }),
+        "{rejected:?}"
+    );
+}
+
+#[test]
 fn record_of_another_publisher_than_its_head_says_does_not_verify() {
     let repository = Repository::of_length(1);
     let stranger = Publisher::with(|event| event.created = earlier(3));
