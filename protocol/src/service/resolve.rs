@@ -71,6 +71,8 @@ pub(crate) struct Resolve {
     repository: RepositoryId,
     selector: Selector,
     goal: Goal,
+    /// The command was cancelled while the wish was being written: it is not begun.
+    cancelled: bool,
     stage: Stage,
     stage_started: Instant,
     /// When the first believable answer of this stage came.
@@ -175,6 +177,7 @@ impl Service {
             repository,
             selector: selector.clone(),
             goal,
+            cancelled: false,
             stage: Stage::Heads,
             stage_started: now,
             good_at: None,
@@ -218,12 +221,20 @@ impl Service {
             .running
             .iter()
             .find(|(_, resolve)| resolve.goal.command == Some(command))
-            .filter(|(_, resolve)| !matches!(resolve.stage, Stage::Committing(_)))
             .map(|(id, _)| *id);
-        if let Some(id) = found {
+        let Some(id) = found else {
+            return false;
+        };
+        if let Some(resolve) = self.resolves.running.get_mut(&id)
+            && matches!(resolve.stage, Stage::Committing(_))
+        {
+            resolve.goal.command = None;
+            resolve.cancelled = true;
+            self.reply(command, Err(CommandError::Cancelled));
+        } else {
             self.fail(id, CommandError::Cancelled);
         }
-        found.is_some()
+        true
     }
 
     /// Ends all resolutions of a mirror order that is gone.

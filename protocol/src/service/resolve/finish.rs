@@ -89,6 +89,9 @@ impl Service {
                 }
                 return;
             }
+            if resolve.cancelled {
+                return;
+            }
             if let Some(command) = resolve.goal.command {
                 self.fetches.wait(revision, Waiter { command, resolved });
             }

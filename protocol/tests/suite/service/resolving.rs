@@ -3,7 +3,7 @@
 use weft_protocol::{
     id::NodeId,
     op::{Op, Pin, Snapshot},
-    service::{Command, Freshness, Input, Outcome, Selector, StorageError},
+    service::{Command, CommandError, Freshness, Input, Outcome, Selector, StorageError},
     wire,
 };
 
@@ -180,4 +180,24 @@ fn a_disconnected_command_is_still_answered() {
     node.handle(Input::PeerDisconnected { peer });
     node.wait(60);
     assert!(matches!(node.reply(command), Some(Err(_))));
+}
+
+#[test]
+fn a_fetch_can_be_cancelled_while_the_wish_is_written() {
+    let mut repository = Repository::new(Publisher::new());
+    let (revision, preimage) = publish(&mut repository, 7, 5);
+    let mut node = Node::new(snapshot(&repository, 0));
+    node.objects.insert(revision, preimage);
+    node.has_blobs = false;
+    node.connect(1);
+    node.hold = true;
+    let fetch = node.fetch(&repository.id(), Selector::Revision(revision), Pin::User);
+    assert_eq!(node.commits.len(), 1);
+    let cancel = node.command(Command::Cancel(fetch));
+    assert_eq!(node.reply(cancel), Some(&Ok(Outcome::Done)));
+    let cancelled = Err(CommandError::Cancelled);
+    assert_eq!(node.reply(fetch), Some(&cancelled));
+    node.answer_commit(Ok(()));
+    assert_eq!(node.reply(fetch), Some(&cancelled));
+    assert!(node.service.transfers().is_empty());
 }
