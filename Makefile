@@ -81,9 +81,15 @@ test: setup fmt-check lint ## The whole suite: formatting, clippy, unit, process
 	  echo 'cargo-nextest is not installed: using cargo test'; \
 	  WEFT_BIN='$(WEFT)' $(CARGO) test $(BUILD_FLAGS); \
 	fi
+	$(call step,clients (Python))
+	@WEFT_BIN='$(WEFT)' WEFT_SKIPPED='$(SKIPPED)' tests/tools/clients.sh
 	$(call step,doc tests)
 	$(CARGO) test --locked --workspace --doc
 	@if [ -s '$(SKIPPED)' ]; then printf '\n'; cat '$(SKIPPED)'; fi
+
+.PHONY: clients
+clients: build ## Checks with real Hugging Face clients out of PyPI; see tests/clients.
+	@WEFT_BIN='$(WEFT)' tests/tools/clients.sh
 
 .PHONY: e2e
 e2e: setup ## The process tests alone; FILTER=name picks some.

@@ -50,7 +50,7 @@ pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Id(arguments) => id::run(arguments, context),
         Command::Alias(arguments) => alias::run(arguments, context),
         Command::Config(arguments) => config::run(arguments, context),
-        Command::Env(_) => env::run(context),
+        Command::Env(arguments) => env::run(context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments, context),
     }
 }

@@ -6,7 +6,6 @@
 //! wants the token that lies in the data directory; whoever changes a repository through the hub endpoint wants one too.
 
 mod guard;
-#[expect(dead_code, reason = "writing comes in the next step")]
 mod hub;
 mod listener;
 mod routes;
@@ -18,6 +17,7 @@ use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::guard::hub_token;
 use crate::{
     api::{ErrorBody, ErrorCode},
     operations::Operations,

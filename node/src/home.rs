@@ -9,6 +9,7 @@
 //! registry/         RocksDB
 //! blobs/            files by hash
 //! repositories/     the same files by name: hard links
+//! uploads/          what hub clients uploaded
 //! identities/       release and freshness keys of local publishers
 //! ```
 
@@ -62,6 +63,9 @@ impl Home {
     /// The same files by name.
     pub fn repositories(&self) -> PathBuf {
         self.root.join("repositories")
+    }
+    pub(crate) fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
     }
     pub(crate) fn identities(&self) -> PathBuf {
         self.root.join("identities")

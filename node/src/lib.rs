@@ -23,4 +23,5 @@ mod store;
 pub mod transfer;
 
 pub use config::Config;
+pub use gateway::hub_token;
 pub use node::Node;

@@ -4,6 +4,7 @@
 //! are cancelled by being dropped; what they had done by then stays and is taken up by the next try.
 
 mod card;
+mod change;
 mod collect;
 mod config;
 mod fetch;
@@ -30,7 +31,11 @@ use weft_protocol::{
 };
 use weft_registry::Registry;
 
-pub(crate) use self::{card::front_matter, hub::HeldTip};
+pub(crate) use self::{
+    card::{front_matter, parse as parse_card},
+    change::{Base, Next},
+    hub::HeldTip,
+};
 use crate::{
     api::{ErrorBody, ErrorCode, Progress},
     config::Config,

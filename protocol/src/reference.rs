@@ -138,7 +138,10 @@ fn parse_selector(text: Option<&str>) -> Result<Selector, ReferenceError> {
             Err(_) => Selector::Prefix(hex),
         });
     }
-    text.parse()
+    // A slash in a branch's name would end the selector, so it is written as in addresses.
+    text.replace("%2F", "/")
+        .replace("%2f", "/")
+        .parse()
         .map(Selector::Reference)
         .map_err(ReferenceError::Selector)
 }
@@ -149,7 +152,7 @@ impl fmt::Display for Reference {
         write!(f, "weft:{}/{}", self.publisher, self.name)?;
         match &self.selector {
             Selector::Latest => {}
-            Selector::Reference(name) => write!(f, "@{name}")?,
+            Selector::Reference(name) => write!(f, "@{}", name.as_str().replace('/', "%2F"))?,
             Selector::Revision(revision) => write!(f, "@{revision}")?,
             Selector::Prefix(prefix) => write!(f, "@{prefix}")?,
         }
@@ -227,6 +230,7 @@ mod tests {
         );
         assert!(matches!(selector("v1.0"), Selector::Reference(_)));
         assert!(matches!(selector("abc"), Selector::Reference(_)));
+        check("a/b@feature%2fx/c.txt", "weft:a/b@feature%2Fx/c.txt");
     }
 
     #[test]

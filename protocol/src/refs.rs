@@ -19,6 +19,8 @@ pub struct RefName(String);
 
 /// The branch that the head itself names.
 pub const MAIN: &str = "main";
+/// What branches other than `main` begin with in [`Refs::names`]; everything else there is a tag.
+pub const BRANCHES: &str = "heads/";
 
 impl RefName {
     /// The name.
@@ -30,16 +32,18 @@ impl RefName {
 impl FromStr for RefName {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-        let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-');
+        let valid =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-' | b'/');
+        let starts = |part: &str| part.starts_with(|c: char| c.is_ascii_alphanumeric());
         let shown: String = text.chars().take(80).collect();
-        if !starts || text.len() > limits::REF_NAME_LEN_MAX || !text.bytes().all(valid) {
+        let len_max = limits::REF_NAME_LEN_MAX;
+        if text.len() > len_max || !text.bytes().all(valid) || !text.split('/').all(starts) {
             return Err(format!(
-                "`{shown}` is not a reference name: use 1 to {} of A-Z, a-z, 0-9, `.`, `_`, `+`, `-`, starting with a letter or digit",
-                limits::REF_NAME_LEN_MAX
+                "`{shown}` is not a reference name: use 1 to {len_max} of A-Z, a-z, 0-9, `.`, `_`, `+`, `-`, in parts between `/` that start with a letter or digit",
             ));
         }
-        if text.contains("..") || text.ends_with('.') || text.ends_with(".lock") {
+        let refused = |part: &str| part.ends_with('.') || part.ends_with(".lock");
+        if text.contains("..") || text.split('/').any(refused) {
             return Err(format!(
                 "`{shown}` is not a reference name that git would take"
             ));
@@ -88,8 +92,12 @@ pub struct Refs {
 impl Refs {
     /// What `name` points to.
     pub fn get(&self, name: &RefName) -> Option<RevisionId> {
-        let at = self.names.binary_search_by(|(n, _)| n.cmp(name)).ok()?;
-        self.names.get(at).map(|(_, revision)| *revision)
+        let look = |name: &str| {
+            let at = self.names.binary_search_by(|(n, _)| n.as_str().cmp(name));
+            let (_, revision) = self.names.get(at.ok()?)?;
+            Some(*revision)
+        };
+        look(name.as_str()).or_else(|| look(&format!("{BRANCHES}{name}")))
     }
     /// Why `revision` was taken back, if it was.
     pub fn withdrawal(&self, revision: &RevisionId) -> Option<&str> {
@@ -109,7 +117,8 @@ impl Object for Refs {
         if !self.names.is_sorted_by(|(a, _), (b, _)| a < b) {
             return Err("names are not sorted, or one stands twice".to_owned());
         }
-        if self.names.iter().any(|(name, _)| name.as_str() == MAIN) {
+        let main = |name: &str| name.strip_prefix(BRANCHES).unwrap_or(name) == MAIN;
+        if self.names.iter().any(|(name, _)| main(name.as_str())) {
             return Err("`main` belongs to the head".to_owned());
         }
         if !self.withdrawn.is_sorted_by(|(a, _), (b, _)| a < b) {
@@ -148,17 +157,20 @@ mod tests {
 
     #[test]
     fn refs_round_trip_and_answer() {
-        let refs = refs(&["dev", "v1.0"]);
+        let refs = refs(&["heads/dev", "v1.0"]);
         assert_eq!(decode_object::<Refs>(&encode(&refs)), Ok(refs.clone()));
         assert_eq!(refs.get(&name("v1.0")), Some(revision(1)));
         assert_eq!(refs.get(&name("v2")), None);
+        assert_eq!(refs.get(&name("dev")), Some(revision(1)));
+        assert_eq!(refs.get(&name("heads/dev")), Some(revision(1)));
         assert_eq!(refs.withdrawal(&revision(2)), Some("wrong tokenizer"));
     }
 
     #[test]
     fn names_that_git_or_an_id_would_contradict_are_refused() {
         for text in [
-            "", ".a", "-a", "a/b", "a..b", "a.lock", "a.", "a b", "deadbeef", "Ä",
+            "", ".a", "-a", "a..b", "a.lock", "a.", "a b", "deadbeef", "Ä", "/a", "a/", "a//b",
+            "a/.b", "a.lock/b", "a./b",
         ] {
             assert!(text.parse::<RefName>().is_err(), "{text}");
         }
@@ -169,6 +181,8 @@ mod tests {
             "2026-03-01",
             "deadbeefs",
             "1.0+cpu",
+            "feature/x",
+            "heads/a/b.c",
         ] {
             assert!(text.parse::<RefName>().is_ok(), "{text}");
         }
@@ -176,7 +190,7 @@ mod tests {
 
     #[test]
     fn unsorted_doubled_and_main_are_refused() {
-        for names in [&["b", "a"][..], &["a", "a"], &["main"]] {
+        for names in [&["b", "a"][..], &["a", "a"], &["main"], &["heads/main"]] {
             let bytes = encode(&refs(names));
             assert!(matches!(
                 decode_object::<Refs>(&bytes),

@@ -163,6 +163,7 @@ impl Publisher {
             repository: self.repository.clone(),
             identity: self.identity.envelopes().to_vec(),
             manifest: codec::preimage(&manifest),
+            others: Vec::new(),
             refs: None,
             head: envelope,
             freshness: Some(self.sign_freshness(&statement)),

@@ -130,10 +130,13 @@ def check_manifest(manifest):
 
 def reference_name(value):
     need(type(value) is str, "not a text")
-    need(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}", value), "not a reference name")
-    need(".." not in value and not value.endswith((".", ".lock")), "git would refuse the name")
+    need(re.fullmatch(r"[A-Za-z0-9._+/-]{1,128}", value), "not a reference name")
+    parts = value.split("/")
+    need(all(re.match("[A-Za-z0-9]", part) for part in parts), "not a reference name")
+    need(".." not in value, "git would refuse the name")
+    need(not any(part.endswith((".", ".lock")) for part in parts), "git would refuse the name")
     need(not re.fullmatch("[0-9a-fA-F]{8,64}", value), "the name looks like an id")
-    need(value != "main", "main belongs to the head")
+    need(value not in ("main", "heads/main"), "main belongs to the head")
     return value
 
 

@@ -29,6 +29,8 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Separates the hub's token from the secret it is made of.
 const HUB_TOKEN_CONTEXT: &str = "weft 2026 token of the local hub endpoint";
+/// Separates the key of upload addresses from the same.
+const UPLOADS_CONTEXT: &str = "weft 2026 addresses of uploads";
 
 /// What a request must show.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ pub(super) struct Guard {
 pub(super) struct Tokens {
     control: blake3::Hash,
     hub: blake3::Hash,
+    uploads: [u8; 32],
 }
 
 impl Tokens {
@@ -49,7 +52,13 @@ impl Tokens {
         Self {
             control: blake3::hash(control.as_bytes()),
             hub: blake3::hash(hub_token(control).as_bytes()),
+            uploads: blake3::derive_key(UPLOADS_CONTEXT, control.trim().as_bytes()),
         }
+    }
+
+    /// The key of the addresses that uploads are sent to.
+    pub(super) fn upload_key(&self) -> [u8; 32] {
+        self.uploads
     }
 
     /// Whether a request may use the control API.
@@ -65,7 +74,7 @@ impl Tokens {
 
 /// What hub clients show to write (`HF_TOKEN`): made of the control token and weaker than it, because those clients
 /// keep it in files of their own.
-pub(crate) fn hub_token(control: &str) -> String {
+pub fn hub_token(control: &str) -> String {
     let derived = blake3::derive_key(HUB_TOKEN_CONTEXT, control.trim().as_bytes());
     let text = weft_protocol::id::BlobHash::new(derived).to_string();
     // Some clients only take what looks like a hub's token: `hf_` and at least 34 letters and digits.

@@ -2,14 +2,17 @@
 //!
 //! Reading needs no token, and a foreign one that a client sends along is neither looked at nor kept. A request goes
 //! `route` (what is meant) → `repos` (does it exist) → one of `file`, `info`, `tree`, `small`. Bytes come out of
-//! `body`; what is not here is fetched for as long as somebody reads it (`demand`).
+//! `body`; what is not here is fetched for as long as somebody reads it (`demand`). Writing wants this node's token:
+//! `write` makes repositories, branches and tags, `lfs` and `staging` take contents in, `commits` signs revisions.
 
 mod body;
 mod cache;
 mod commit;
+mod commits;
 mod demand;
 mod file;
 mod info;
+mod lfs;
 mod query;
 mod range;
 mod records;
@@ -17,7 +20,9 @@ mod reply;
 mod repos;
 mod route;
 mod small;
+mod staging;
 mod tree;
+mod write;
 
 use std::sync::Arc;
 
@@ -28,7 +33,10 @@ use axum::{
     http::{HeaderMap, Method, header},
     response::Response,
 };
-use weft_protocol::id::{PublisherId, RepositoryId};
+use weft_protocol::{
+    id::{PublisherId, RepositoryId},
+    refs::BRANCHES,
+};
 
 use self::{
     query::Query,
@@ -39,8 +47,6 @@ use self::{
 use super::guard::Tokens;
 use crate::{api::route::PREFIX, operations::Operations};
 
-/// How branches other than `main` are told apart from tags among a repository's references.
-const BRANCHES: &str = "heads/";
 /// The largest body of a question, a list of paths.
 const QUESTION_LEN_MAX: usize = 4 * 1024 * 1024;
 
@@ -52,6 +58,8 @@ struct Hub {
     records: records::Records,
     cache: cache::Cache,
     demand: Arc<demand::Demand>,
+    staging: staging::Staging,
+    upload_key: [u8; 32],
 }
 
 /// One request, apart from its body.
@@ -66,6 +74,15 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Lets only holders of this node's token go on.
+    fn must_write(&self) -> Result<(), Fault> {
+        if self.writes {
+            Ok(())
+        } else {
+            Err(Fault::Unauthorized)
+        }
+    }
+
     fn page(&self) -> Page<'_> {
         Page {
             path: self.path,
@@ -81,6 +98,8 @@ pub(super) fn router(operations: Arc<Operations>, tokens: Tokens) -> Router {
         records: records::Records::new(operations.registry.clone()),
         cache: cache::Cache::default(),
         demand: Arc::default(),
+        staging: staging::Staging::new(operations.home.uploads()),
+        upload_key: tokens.upload_key(),
         operations,
         tokens,
     };
@@ -145,13 +164,110 @@ impl Hub {
                 file::answer(self, asked).await
             }
             Route::List(kind) if reads => info::list(self, kind, call.page()).await,
-            Route::List(_) | Route::Lfs { .. } => Err(Fault::Method),
             Route::Repo { repo, verb, rest } if reads || verb == "paths-info" => {
                 self.read(call, &repo, &verb, &rest, body).await
             }
-            Route::Repo { .. } => Err(Fault::Method),
             Route::Other(_) if call.path.starts_with(PREFIX) => Err(Fault::NoRoute),
-            Route::Other(segments) => small::other(self, call, &segments).await,
+            Route::Other(segments) => {
+                let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+                match segments.as_slice() {
+                    // The address is the permission.
+                    [lfs::UPLOADS, rest @ ..] => lfs::upload(self, call, rest, body).await,
+                    segments if reads => small::other(self, call, segments).await,
+                    segments => self.write_other(call, segments, body).await,
+                }
+            }
+            Route::List(_) => Err(Fault::Method),
+            Route::Lfs { repo, rest } => self.write_lfs(call, &repo, &rest, body).await,
+            Route::Repo { repo, verb, rest } => self.write(call, &repo, &verb, &rest, body).await,
+        }
+    }
+
+    /// Changes that are about no repository, or about one that the body names.
+    async fn write_other(&self, call: &Call<'_>, segments: &[&str], body: Body) -> Answer {
+        match (call.method.as_str(), segments) {
+            // A question, although it is sent like a change.
+            ("POST", ["api", "validate-yaml"]) => {
+                commits::validate_yaml(&read_body(body, QUESTION_LEN_MAX).await?)
+            }
+            ("POST", ["api", "telemetry", ..]) => small::other(self, call, segments).await,
+            ("POST", ["api", "repos", "create"]) => {
+                call.must_write()?;
+                write::create(self, call, &read_body(body, QUESTION_LEN_MAX).await?).await
+            }
+            ("DELETE", ["api", "repos", "delete"]) => {
+                call.must_write()?;
+                write::delete(self, &read_body(body, QUESTION_LEN_MAX).await?).await
+            }
+            ("POST", ["api", "repos", "move"]) => {
+                call.must_write()?;
+                let message = "a repository's name is signed and cannot be changed";
+                Err(Fault::Forbidden(message.to_owned()))
+            }
+            _ => Err(Fault::Method),
+        }
+    }
+
+    async fn write_lfs(
+        &self,
+        call: &Call<'_>,
+        name: &route::RepoName,
+        rest: &[String],
+        body: Body,
+    ) -> Answer {
+        if *call.method != Method::POST || rest.join("/") != "objects/batch" {
+            return Err(Fault::Method);
+        }
+        call.must_write()?;
+        let body = read_body(body, QUESTION_LEN_MAX).await?;
+        let repo = self.repo(name).await?;
+        write::own(self, &repo.id.publisher)?;
+        lfs::batch(self, &repo, call, &body).await
+    }
+
+    /// Changes of one repository.
+    async fn write(
+        &self,
+        call: &Call<'_>,
+        name: &route::RepoName,
+        verb: &str,
+        rest: &[String],
+        body: Body,
+    ) -> Answer {
+        const CHANGES: [(&str, &str); 8] = [
+            ("POST", "preupload"),
+            ("POST", "commit"),
+            ("POST", "branch"),
+            ("DELETE", "branch"),
+            ("POST", "tag"),
+            ("DELETE", "tag"),
+            ("PUT", "settings"),
+            ("POST", "super-squash"),
+        ];
+        if !CHANGES.contains(&(call.method.as_str(), verb)) {
+            return Err(Fault::Method);
+        }
+        call.must_write()?;
+        let what = file_path(rest).decoded;
+        if verb == "commit" {
+            let repo = self.repo(name).await?;
+            write::own(self, &repo.id.publisher)?;
+            return commits::answer(self, &repo, &what, call, body).await;
+        }
+        let body = read_body(body, QUESTION_LEN_MAX).await?;
+        let repo = self.repo(name).await?;
+        match (verb, *call.method == Method::DELETE) {
+            ("preupload", _) => {
+                write::own(self, &repo.id.publisher)?;
+                lfs::preupload(self, &repo, &what, &body).await
+            }
+            ("branch", _) => write::branch(self, &repo, &what, call, &body).await,
+            ("tag", false) => write::tag(self, &repo, &what, &body).await,
+            ("tag", true) => write::untag(self, &repo, &what).await,
+            ("settings", _) => write::settings(&body),
+            _ => Err(Fault::Forbidden(
+                "a signed history cannot be rewritten".to_owned(),
+            )),
         }
     }
 

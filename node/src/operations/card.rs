@@ -30,7 +30,7 @@ enum OneOrMany {
 }
 
 /// Reads the card out of a README.
-pub(super) fn parse(readme: &str) -> Card {
+pub(crate) fn parse(readme: &str) -> Card {
     let Some(yaml) = front_matter(readme) else {
         return Card::default();
     };

@@ -11,7 +11,7 @@ use weft_protocol::{
 
 use super::{Operations, names::Target, shutting_down};
 use crate::{
-    api::{ErrorBody, ErrorCode},
+    api::{ErrorBody, ErrorCode, RemoveRequest},
     service::Pending,
 };
 
@@ -99,6 +99,18 @@ impl Operations {
             Ok(publisher) => Ok(Some(publisher)),
             Err(error) if error.code == ErrorCode::Storage => Err(error),
             Err(_) => Ok(None),
+        }
+    }
+
+    /// Forgets all that is here of a repository, files included unless another one needs them.
+    pub(crate) async fn forget_all(&self, repository: &RepositoryId) -> Result<(), ErrorBody> {
+        let request = RemoveRequest {
+            reference: repository.to_string(),
+            dry_run: false,
+        };
+        match self.remove(request).await {
+            Err(error) if error.code != ErrorCode::NotFound => Err(error),
+            _ => Ok(()),
         }
     }
 

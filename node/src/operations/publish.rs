@@ -32,21 +32,23 @@ use crate::{
 };
 
 /// What a new head says beyond its place in the log.
-struct Content {
-    manifest: Vec<u8>,
-    refs: Refs,
+pub(super) struct Content {
+    pub(super) manifest: Vec<u8>,
+    pub(super) refs: Refs,
+    /// Manifests that only the references name and that are new.
+    pub(super) others: Vec<Vec<u8>>,
 }
 
 /// The tip that a new head follows, with the ids of all heads before and including it.
-struct Tip {
-    head: Head,
+pub(super) struct Tip {
+    pub(super) head: Head,
     id: ObjectId,
     leaves: Vec<ObjectId>,
 }
 
 impl Operations {
     /// Gives large files the hashes by which parts of them can be checked.
-    async fn add_spans(&self, files: &mut [File]) {
+    pub(crate) async fn add_spans(&self, files: &mut [File]) {
         let bytes_total = files.iter().map(|file| file.size).sum();
         let log2 = Spans::log2_for(bytes_total);
         for file in files {
@@ -122,6 +124,7 @@ impl Operations {
                 let content = Content {
                     manifest: encode_manifest(&manifest)?,
                     refs,
+                    others: Vec::new(),
                 };
                 reporter.report(Progress {
                     phase: Phase::Signing,
@@ -179,6 +182,7 @@ impl Operations {
         let content = Content {
             manifest: encode_manifest(&manifest)?,
             refs,
+            others: Vec::new(),
         };
         let identity = self.identity_log(repository.publisher).await?;
         let identity = identity.ok_or_else(super::identities::no_identity)?;
@@ -218,7 +222,7 @@ impl Operations {
 
     /// The tip to build on. A publisher's own node holds all ids of its log; one that took the identity over asks its
     /// peers for them. Without them it must not sign.
-    async fn tip(&self, repository: &RepositoryId) -> Result<Option<Tip>, ErrorBody> {
+    pub(super) async fn tip(&self, repository: &RepositoryId) -> Result<Option<Tip>, ErrorBody> {
         let asked = time::Instant::now();
         let mut ticks = time::interval(defaults::PROGRESS_INTERVAL);
         let mut looks = 0_u32;
@@ -315,7 +319,7 @@ impl Operations {
         Ok(refs)
     }
 
-    async fn sign_and_commit(
+    pub(super) async fn sign_and_commit(
         &self,
         repository: &RepositoryId,
         identity: &IdentityLog,
@@ -368,6 +372,7 @@ impl Operations {
             repository: repository.clone(),
             identity: identity.envelopes().to_vec(),
             manifest: content.manifest,
+            others: content.others,
             refs,
             head: envelope,
             freshness: Some(freshness),
@@ -408,7 +413,7 @@ fn describe(found: &[Found], imported: &[Imported]) -> Vec<File> {
         .collect()
 }
 
-fn encode_manifest(manifest: &Manifest) -> Result<Vec<u8>, ErrorBody> {
+pub(super) fn encode_manifest(manifest: &Manifest) -> Result<Vec<u8>, ErrorBody> {
     codec::Object::validate(manifest)
         .map_err(|e| ErrorBody::new(ErrorCode::Usage, format!("cannot publish this: {e}")))?;
     Ok(codec::preimage(manifest))

@@ -98,6 +98,9 @@ pub struct Publication {
     pub identity: Vec<Envelope>,
     /// Domain prefix and body of the manifest.
     pub manifest: Vec<u8>,
+    /// Domain prefixes and bodies of manifests that the references name and that are new: of other branches. Their
+    /// files are in the blob store too.
+    pub others: Vec<Vec<u8>>,
     /// Domain prefix and body of the references object, if the head names one.
     pub refs: Option<Vec<u8>>,
     /// The signed head.

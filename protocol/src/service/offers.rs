@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     accept::{self, AcceptedHead, EquivocationProof, RepositoryRecord},
-    freshness,
+    codec, freshness,
     id::{NodeId, PublisherId, RepositoryId},
     identity::IdentityLog,
     limits,
@@ -350,6 +350,9 @@ impl Service {
             let result = match (error, head) {
                 (None, Ok(head)) => {
                     self.revisions.committed(&head.manifest);
+                    for other in &publication.others {
+                        self.revisions.committed(&codec::preimage_id(other));
+                    }
                     self.revisions.tell(&mut self.out);
                     Ok(Outcome::Published {
                         index: head.index,

@@ -16,6 +16,7 @@ mod disk;
 mod forgery;
 mod gateway;
 mod hub;
+mod hub_writes;
 mod identity;
 mod liars;
 mod mirror;

@@ -75,7 +75,7 @@ impl Fault {
             Self::Unauthorized => (
                 StatusCode::UNAUTHORIZED,
                 None,
-                "Invalid credentials in Authorization header: this node's own token is needed to change something; `weft env` shows it as HF_TOKEN",
+                "Invalid credentials in Authorization header: this node's own token is needed to change something; `weft env --hf` shows it as HF_TOKEN",
             ),
             Self::Forbidden(message) => (StatusCode::FORBIDDEN, None, message),
             Self::Exists { message, .. } => (StatusCode::CONFLICT, None, message),

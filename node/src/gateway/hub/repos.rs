@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use weft_protocol::{
     codec,
-    id::{PublisherId, RepositoryId, RepositoryName, RevisionId},
+    id::{ObjectId, PublisherId, RepositoryId, RepositoryName, RevisionId},
     manifest::{Kind, Manifest},
     refs::{MAIN, RefName, Refs},
     service::Selector,
@@ -96,7 +96,7 @@ impl Hub {
     ) -> Result<Repo, Fault> {
         let refs = match tip.refs {
             None => Arc::default(),
-            Some(refs) => self.refs(refs).await?,
+            Some(refs) => self.refs(&id, refs).await?,
         };
         let main = match self.load(tip.revision).await? {
             Some(main) => main,
@@ -122,12 +122,24 @@ impl Hub {
         })
     }
 
-    async fn refs(&self, id: weft_protocol::id::ObjectId) -> Result<Arc<Refs>, Fault> {
+    async fn refs(&self, repository: &RepositoryId, id: ObjectId) -> Result<Arc<Refs>, Fault> {
         if let Some(refs) = self.cache.refs(&id) {
             return Ok(refs);
         }
-        // Those of a foreign repository come with its first resolution by name.
-        let Some(refs) = self.operations.refs(id).await? else {
+        let mut found = self.operations.refs(id).await?;
+        if found.is_none() {
+            // A head comes without them.
+            let main = MAIN.parse().map_or(Selector::Latest, Selector::Reference);
+            let looked = self
+                .operations
+                .look_up(repository, main, KNOWN_BUDGET)
+                .await;
+            if let Err(error) = looked {
+                tracing::debug!(%error, %repository, "the references cannot be had");
+            }
+            found = self.operations.refs(id).await?;
+        }
+        let Some(refs) = found else {
             return Ok(Arc::default());
         };
         let refs = Arc::new(refs);
@@ -220,7 +232,13 @@ impl Hub {
         if let Some(commit) = self.load(revision).await? {
             return Ok(commit);
         }
-        let selector = Selector::Revision(revision);
+        // Asked for by its name, it is vouched for by the references of the head; no head was ever this revision.
+        let mut names = repo.refs.names.iter();
+        let selector = names
+            .find(|(_, other)| *other == revision)
+            .map_or(Selector::Revision(revision), |(name, _)| {
+                Selector::Reference(name.clone())
+            });
         let looked = self
             .operations
             .look_up(&repo.id, selector, UNKNOWN_BUDGET)

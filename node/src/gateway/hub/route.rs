@@ -34,14 +34,6 @@ impl RepoKind {
         }
     }
 
-    pub(super) fn plural(self) -> &'static str {
-        match self {
-            Self::Model => "models",
-            Self::Dataset => "datasets",
-            Self::Space => "spaces",
-        }
-    }
-
     pub(super) fn singular(self) -> &'static str {
         match self {
             Self::Model => "model",
@@ -139,6 +131,12 @@ const VERBS: [&str; 24] = [
     "resolve",
     "scan",
 ];
+
+/// Whether a word means something in paths, so that no repository can be called so.
+pub(super) fn is_reserved(name: &str) -> bool {
+    const WORDS: [&str; 4] = ["raw", "blob", "edit", "info"];
+    VERBS.contains(&name) || WORDS.contains(&name)
+}
 
 /// Reads a request's path, as it stood in the request.
 pub(super) fn parse(path: &str) -> Route {

@@ -1,9 +1,6 @@
 //! Small questions that clients ask on the side.
 
-use axum::{
-    http::{Method, StatusCode},
-    response::IntoResponse,
-};
+use axum::{http::StatusCode, response::IntoResponse};
 use serde_json::json;
 
 use super::{
@@ -13,20 +10,16 @@ use super::{
 };
 
 /// Paths that are about no repository.
-pub(super) async fn other(hub: &Hub, call: &Call<'_>, segments: &[String]) -> Answer {
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let reads = matches!(*call.method, Method::GET | Method::HEAD);
-    match segments.as_slice() {
-        ["api", "whoami-v2"] if reads => whoami(hub, call).await,
+pub(super) async fn other(hub: &Hub, call: &Call<'_>, segments: &[&str]) -> Answer {
+    match segments {
+        ["api", "whoami-v2"] => whoami(hub, call).await,
         // Cached for a day by those who ask; nothing to tell.
-        ["api", "agent-harnesses"] if reads => {
-            Ok(ok(&json!({ "standardEnvVars": [], "harnesses": {} })))
-        }
+        ["api", "agent-harnesses"] => Ok(ok(&json!({ "standardEnvVars": [], "harnesses": {} }))),
         // Counted nowhere.
         ["api", "telemetry", ..] => Ok(StatusCode::OK.into_response()),
-        ["api", "models-tags-by-type" | "datasets-tags-by-type"] if reads => Ok(ok(&json!({}))),
-        ["api", "collections"] if reads => Ok(ok(&json!([]))),
-        ["api", "users", user, "overview"] if reads => {
+        ["api", "models-tags-by-type" | "datasets-tags-by-type"] => Ok(ok(&json!({}))),
+        ["api", "collections"] => Ok(ok(&json!([]))),
+        ["api", "users", user, "overview"] => {
             let known = hub.publisher(user).await?;
             let known = known.ok_or(Fault::NoRoute)?;
             Ok(ok(&json!({
@@ -34,7 +27,7 @@ pub(super) async fn other(hub: &Hub, call: &Call<'_>, segments: &[String]) -> An
                 "avatarUrl": "", "numModels": 0, "numDatasets": 0, "numSpaces": 0,
             })))
         }
-        ["api", "users", _, "likes"] if reads => Ok(ok(&json!([]))),
+        ["api", "users", _, "likes"] => Ok(ok(&json!([]))),
         _ => Err(Fault::NoRoute),
     }
 }

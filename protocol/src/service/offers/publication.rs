@@ -5,6 +5,7 @@ use crate::{
     accept::AcceptedHead,
     codec,
     freshness::Freshness,
+    id::RevisionId,
     identity::IdentityLog,
     manifest::Manifest,
     op::{Op, Pin, RevisionRecord, RevisionState},
@@ -55,44 +56,69 @@ impl Service {
         publication: &Publication,
         head: &AcceptedHead,
     ) -> Result<Vec<Op>, CommandError> {
-        let revision = head.head.manifest;
-        let manifest = codec::decode_preimage::<Manifest>(revision, &publication.manifest)
-            .map_err(|error| CommandError::Verification(format!("manifest: {error}")))?;
-        if manifest.repository != publication.repository {
-            let reason = "the manifest names another repository".to_owned();
-            return Err(CommandError::Verification(reason));
-        }
-        let mut ops = vec![Op::PutObject {
-            id: revision,
-            preimage: publication.manifest.clone(),
-        }];
-        match (head.head.refs, &publication.refs) {
-            (None, _) => {}
+        let mut ops = Vec::new();
+        let named = match (head.head.refs, &publication.refs) {
+            (None, _) => Refs::default(),
             (Some(id), Some(preimage)) => {
-                codec::decode_preimage::<Refs>(id, preimage)
+                let refs = codec::decode_preimage::<Refs>(id, preimage)
                     .map_err(|error| CommandError::Verification(format!("references: {error}")))?;
                 ops.push(Op::PutObject {
                     id,
                     preimage: preimage.clone(),
                 });
+                refs
             }
             (Some(_), None) => {
                 let reason = "the head names references that were not given".to_owned();
                 return Err(CommandError::Verification(reason));
             }
-        }
-        let record = RevisionRecord {
-            repository: publication.repository.clone(),
-            revision,
-            state: RevisionState::Complete,
-            pin: Pin::User,
-            seed: true,
-            bytes_total: manifest.bytes_total(),
-            used: self.now.unix,
         };
-        let blobs = || download_order(&manifest);
-        ops.push(self.revisions.stage(record, blobs));
+        let mut manifests = vec![decode(
+            publication,
+            head.head.manifest,
+            &publication.manifest,
+        )?];
+        for other in &publication.others {
+            let revision = codec::preimage_id(other);
+            if !named.names.iter().any(|(_, named)| *named == revision) {
+                let reason = "a manifest was given that no reference names".to_owned();
+                return Err(CommandError::Verification(reason));
+            }
+            manifests.push(decode(publication, revision, other)?);
+        }
+        // Nothing is refused any more from here on: what is staged is going to be written.
+        for (revision, preimage, manifest) in manifests {
+            ops.push(Op::PutObject {
+                id: revision,
+                preimage: preimage.to_vec(),
+            });
+            let record = RevisionRecord {
+                repository: publication.repository.clone(),
+                revision,
+                state: RevisionState::Complete,
+                pin: Pin::User,
+                seed: true,
+                bytes_total: manifest.bytes_total(),
+                used: self.now.unix,
+            };
+            ops.push(self.revisions.stage(record, || download_order(&manifest)));
+        }
         self.revisions.tell(&mut self.out);
         Ok(ops)
     }
+}
+
+/// One revision whose files are all here.
+fn decode<'a>(
+    publication: &Publication,
+    revision: RevisionId,
+    preimage: &'a [u8],
+) -> Result<(RevisionId, &'a [u8], Manifest), CommandError> {
+    let manifest = codec::decode_preimage::<Manifest>(revision, preimage)
+        .map_err(|error| CommandError::Verification(format!("manifest: {error}")))?;
+    if manifest.repository != publication.repository {
+        let reason = "the manifest names another repository".to_owned();
+        return Err(CommandError::Verification(reason));
+    }
+    Ok((revision, preimage, manifest))
 }

@@ -6,6 +6,7 @@ use crate::{
     discovery,
     id::{NodeId, RevisionId},
     limits,
+    refs::MAIN,
     service::{
         CommandError, Output, RequestId, Selector, Service,
         offers::{Offer, Source},
@@ -155,10 +156,9 @@ impl Service {
         match resolve.selector.clone() {
             Selector::Latest => self.want_object(id, tip, Wanted::Manifest),
             Selector::Revision(revision) => self.want_object(id, revision, Wanted::Manifest),
-            Selector::Reference(name) if name.as_str() == "main" => {
-                self.want_object(id, tip, Wanted::Manifest);
-            }
+            // `main` by name brings the references along, for whoever wants to know them all.
             Selector::Reference(name) => match refs {
+                None if name.as_str() == MAIN => self.want_object(id, tip, Wanted::Manifest),
                 Some(refs) => self.want_object(id, refs, Wanted::Refs(name)),
                 None => self.not_found(id, format!("reference `{name}`")),
             },

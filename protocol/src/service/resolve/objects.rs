@@ -3,9 +3,9 @@
 use super::{ResolveId, Stage, Wanted};
 use crate::{
     codec,
-    id::{NodeId, ObjectId},
+    id::{NodeId, ObjectId, RevisionId},
     manifest::Manifest,
-    refs::Refs,
+    refs::{MAIN, RefName, Refs},
     service::{
         CommandError, Output, RequestId, Service,
         pending::{Ask, Purpose, Sought},
@@ -173,13 +173,10 @@ impl Service {
     fn object_found(&mut self, id: ResolveId, wanted: &Wanted, object: ObjectId, bytes: &[u8]) {
         match wanted {
             Wanted::Refs(name) => match codec::decode_preimage::<Refs>(object, bytes) {
-                Ok(refs) => {
-                    let found = refs.names.iter().find(|(known, _)| known == name);
-                    match found.map(|(_, revision)| *revision) {
-                        Some(revision) => self.want_object(id, revision, Wanted::Manifest),
-                        None => self.not_found(id, format!("reference `{name}`")),
-                    }
-                }
+                Ok(refs) => match self.named(id, &refs, name) {
+                    Some(revision) => self.want_object(id, revision, Wanted::Manifest),
+                    None => self.not_found(id, format!("reference `{name}`")),
+                },
                 Err(error) => self.fail(id, CommandError::Verification(error.to_string())),
             },
             Wanted::Manifest => match codec::decode_preimage::<Manifest>(object, bytes) {
@@ -187,6 +184,16 @@ impl Service {
                 Err(error) => self.fail(id, CommandError::Verification(error.to_string())),
             },
         }
+    }
+
+    /// What a name means; `main` is the head's own revision, whatever else the references say.
+    fn named(&self, id: ResolveId, refs: &Refs, name: &RefName) -> Option<RevisionId> {
+        if name.as_str() != MAIN {
+            return refs.get(name);
+        }
+        let repository = &self.resolves.running.get(&id)?.repository;
+        let held = self.facts.repositories.get(repository)?;
+        Some(held.tip.head.manifest)
     }
 
     fn manifest_found(&mut self, id: ResolveId, revision: ObjectId, manifest: &Manifest) {

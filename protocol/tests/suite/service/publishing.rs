@@ -13,6 +13,7 @@ fn publication(repository: &Repository, manifest: Vec<u8>) -> Command {
         repository: repository.id(),
         identity: repository.publisher.events.clone(),
         manifest,
+        others: Vec::new(),
         refs: None,
         head: repository.heads[0].clone(),
         freshness: Some(sign(&repository.freshness(0), &[(0, FRESHNESS)])),

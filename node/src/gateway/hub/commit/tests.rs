@@ -11,9 +11,9 @@ fn file(path: &str, content: &[u8], large: bool) -> File {
         size: content.len() as u64,
         blake3: BlobHash::new(*blake3::hash(content).as_bytes()),
         sha256: sha2::Sha256::digest(content).into(),
+        spans: None,
         git_sha1: (!large).then(|| git_object("blob", content)),
         role: Role::Other,
-        spans: None,
     }
 }
 

@@ -1,0 +1,94 @@
+"""Runs the checks of this folder against a node of its own. Usage: run.py, with WEFT_BIN in the environment."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import content
+
+HERE = pathlib.Path(__file__).parent
+WEFT = os.environ["WEFT_BIN"]
+
+
+def weft(*arguments):
+    out = subprocess.run([WEFT, "--json", *arguments], check=True, stdout=subprocess.PIPE)
+    return json.loads(out.stdout)
+
+
+def start(scratch):
+    """Starts a node and waits until it says that it is ready."""
+    os.environ["WEFT_HOME"] = str(scratch / "home")
+    ready = scratch / "ready"
+    log = open(scratch / "node.log", "wb")
+    command = [WEFT, "serve", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--no-mdns", "-v",
+               "--ready-file", str(ready)]
+    node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    while not ready.exists():
+        if node.poll() is not None:
+            sys.exit("the node ended: " + (scratch / "node.log").read_text())
+        time.sleep(0.05)
+    return node
+
+
+def publish(scratch):
+    """Two revisions of a model and one of a dataset, all through the client's own upload."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=os.environ["CLIENTS_TOKEN"])
+    first = content.write(content.model(10), scratch / "first")
+    second = content.write(content.model(11), scratch / "second")
+    rows = content.write(content.dataset(), scratch / "rows")
+    api.create_repo("alice/model")
+    api.upload_folder(repo_id="alice/model", folder_path=first, commit_message="first")
+    api.create_tag("alice/model", tag="v1")
+    api.create_branch("alice/model", branch="side/line")
+    api.upload_folder(repo_id="alice/model", folder_path=second, commit_message="second")
+    api.create_repo("alice/rows", repo_type="dataset")
+    api.upload_folder(repo_id="alice/rows", folder_path=rows, repo_type="dataset", commit_message="rows")
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="weft-clients-") as name:
+        scratch = pathlib.Path(name)
+        node = start(scratch)
+        try:
+            weft("id", "new", "--alias", "alice")
+            variables = weft("env", "--hf")
+            os.environ.update(
+                HF_ENDPOINT=variables["HF_ENDPOINT"],
+                CLIENTS_TOKEN=variables["HF_TOKEN"],
+                CLIENTS_SCRATCH=name,
+                HF_HOME=str(scratch / "hf"),
+                HF_HUB_DISABLE_PROGRESS_BARS="1",
+                HF_HUB_DISABLE_UPDATE_CHECK="1",
+                HF_HUB_DISABLE_TELEMETRY="1",
+                # Large files go the LFS way: the content-addressed one is not served yet.
+                HF_HUB_DISABLE_XET="1",
+            )
+            # A token of somebody else's hub, as most users have one.
+            (scratch / "hf").mkdir()
+            (scratch / "hf" / "token").write_text("hf_" + "x" * 34)
+            for variable in ("HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_XET_HIGH_PERFORMANCE"):
+                os.environ.pop(variable, None)
+            import huggingface_hub
+
+            print(f"huggingface_hub {huggingface_hub.__version__}", flush=True)
+            publish(scratch)
+            suite = unittest.defaultTestLoader.discover(str(HERE))
+            result = unittest.TextTestRunner(verbosity=1).run(suite)
+            if not result.wasSuccessful():
+                print("--- the node's log ends so:")
+                print((scratch / "node.log").read_text()[-4000:])
+                sys.exit(1)
+        finally:
+            node.terminate()
+            node.wait()
+
+
+if __name__ == "__main__":
+    main()
