@@ -116,9 +116,11 @@ pub const TRANSFERS_MAX: usize = 256;
 pub const TRANSFER_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Blobs looked for at peers at the same time; each costs one observation a peer.
 pub const BLOBS_ACTIVE_MAX: usize = 16;
-/// Peers observed for one blob: so many that each has something for the other whatever its place in the swarm,
-/// and no more, because each piece is announced to all of them.
-pub const NEIGHBOURS_MAX: usize = 30;
+/// Peers that a node chooses to observe for one blob: so many that somebody always has something for it.
+pub const NEIGHBOURS_CHOSEN: usize = 20;
+/// Peers observed for one blob, those included who chose this node: whoever takes should be able to give back.
+/// No more, because each piece is announced to all of them.
+pub const NEIGHBOURS_MAX: usize = 64;
 /// Blobs in one look into the blob store.
 pub const BLOBS_PER_INSPECTION_MAX: usize = 256;
 /// Peers remembered as possible providers of one download.

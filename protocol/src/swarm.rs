@@ -41,7 +41,7 @@ use peers::Peer;
 use penalty::Penalties;
 pub use rates::{Limits, Rates, Window};
 use requests::Requests;
-use uploads::Uploads;
+use uploads::{Uploads, Wants};
 use watch::Pace;
 use window::Readers;
 
@@ -251,9 +251,10 @@ impl Swarm {
         bytes: Range<u64>,
         ctx: &mut Context<'_>,
     ) {
+        self.observe_back(peer, &blob.0, ctx);
         let blob = (blob.0, Layout::new(blob.1));
-        let wants = (ctx.now, &mut *ctx.out);
-        self.uploads.asked(upload, peer, blob, bytes, wants);
+        let (uploads, mut wants) = self.uploads(ctx);
+        uploads.asked(upload, peer, blob, bytes, &mut wants);
     }
 
     /// Bytes of an upload were sent.
@@ -263,7 +264,17 @@ impl Swarm {
 
     /// An upload is over.
     pub(crate) fn upload_ended(&mut self, upload: UploadId, bytes: u64, ctx: &mut Context<'_>) {
-        self.uploads.ended(upload, bytes, ctx.now, ctx.out);
+        let (uploads, mut wants) = self.uploads(ctx);
+        uploads.ended(upload, bytes, &mut wants);
+    }
+
+    fn uploads<'a>(&'a mut self, ctx: &'a mut Context<'_>) -> (&'a mut Uploads, Wants<'a>) {
+        let wants = Wants {
+            now: ctx.now,
+            out: &mut *ctx.out,
+            blobs: &self.blobs,
+        };
+        (&mut self.uploads, wants)
     }
 
     /// Something became due.
@@ -280,7 +291,8 @@ impl Swarm {
                 self.dirty.everybody = true;
             }
         }
-        self.uploads.timeout(ctx.now, ctx.out);
+        let (uploads, mut wants) = self.uploads(ctx);
+        uploads.timeout(&mut wants);
         self.look_around(ctx);
         self.schedule(ctx);
     }

@@ -127,7 +127,7 @@ impl Swarm {
                         .is_some_and(|d| d.hints.contains(peer) || d.sources.contains_key(peer))
                 })
             };
-            let full = blob.neighbours().len() >= limits::NEIGHBOURS_MAX;
+            let full = blob.neighbours().len() >= limits::NEIGHBOURS_CHOSEN;
             let has_nothing =
                 |have: &Option<PieceSet>| have.as_ref().is_some_and(PieceSet::is_empty);
             let mut idle: Vec<NodeId> = blob
@@ -154,7 +154,7 @@ impl Swarm {
                 .collect();
             candidates.sort_unstable();
             for (unhinted, _, _, peer) in candidates {
-                if blob.neighbours().len() >= limits::NEIGHBOURS_MAX {
+                if blob.neighbours().len() >= limits::NEIGHBOURS_CHOSEN {
                     // A peer that is said to have it takes the place of one that has nothing.
                     let Some(idle) = idle.pop().filter(|_| !unhinted) else {
                         break;
@@ -173,6 +173,26 @@ impl Swarm {
                 });
             }
         }
+    }
+
+    /// Observes a peer that takes from us, if we lack something of the blob too: it should be able to give back.
+    pub(super) fn observe_back(&mut self, peer: NodeId, hash: &BlobHash, ctx: &mut Context<'_>) {
+        let Some(blob) = self.blobs.get_mut(hash) else {
+            return;
+        };
+        let full = blob.neighbours().len() >= limits::NEIGHBOURS_MAX;
+        let known = blob.neighbours().contains_key(&peer) || !self.peers.contains_key(&peer);
+        let retry = blob.retries.get(&peer);
+        let shunned = blob.liars.contains(&peer) || retry.is_some_and(|retry| retry.at > ctx.now);
+        if full || known || shunned || blob.work().is_none() {
+            return;
+        }
+        blob.add_neighbour(peer, ctx.now);
+        ctx.out.push(Output::Observe {
+            peer,
+            blob: *hash,
+            size: blob.layout.size,
+        });
     }
 
     /// Ends the wait of small downloads when nobody else is expected.

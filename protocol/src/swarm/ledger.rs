@@ -13,6 +13,8 @@ pub(crate) struct Account {
     at: Instant,
     /// Requests of it that were served.
     served: u32,
+    /// When it was last served.
+    pub(crate) served_at: Option<Instant>,
     /// When it was last served because it was its turn.
     pub(crate) turn_at: Option<Instant>,
 }
@@ -55,6 +57,7 @@ impl Account {
     /// A request of the peer is served.
     pub(crate) fn serve(&mut self, by: Share, now: Instant) {
         self.served = self.served.saturating_add(1);
+        self.served_at = Some(now);
         if by == Share::Turn {
             self.turn_at = Some(now);
         }

@@ -275,3 +275,187 @@ fn the_last_piece_completes_the_download() {
         (3 * PIECE, 0)
     );
 }
+
+#[test]
+fn the_rarest_piece_is_asked_for_first() {
+    for seed in 0..20 {
+        let mut bench = Bench::new(40);
+        bench.rng = Rng::with_seed(seed);
+        let everything = "#".repeat(40);
+        let rare = format!("{}.{}", "#".repeat(24), "#".repeat(15));
+        let holder = bench.peer(1, &everything);
+        for n in 2..=7 {
+            bench.peer(n, &rare);
+        }
+        bench.open();
+        let asked = bench.asked();
+        let of_holder = asked.iter().find(|(_, peer, _)| *peer == holder).unwrap();
+        assert_eq!(
+            of_holder.2,
+            PieceRange { start: 24, end: 25 },
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn a_transfer_far_slower_than_its_peers_rate_is_given_to_others() {
+    let mut bench = Bench::new(400);
+    let (slow, quick) = (
+        bench.peer(1, &"#".repeat(400)),
+        bench.peer(2, &"#".repeat(400)),
+    );
+    bench.open();
+    // Two quick rounds tell what is to be expected.
+    let mut asked = bench.asked();
+    for _ in 0..12 {
+        bench.now = bench.now + Duration::from_millis(100);
+        for (request, ..) in std::mem::take(&mut asked) {
+            bench.call(|swarm, ctx| swarm.progressed(request, 0, ctx));
+        }
+        bench.now = bench.now + Duration::from_millis(100);
+        let live: Vec<_> = bench
+            .swarm
+            .requests
+            .iter()
+            .map(|(r, t)| (r, t.peer))
+            .collect();
+        for (request, peer) in live {
+            if peer == quick {
+                bench.end(request, Ok(()));
+            }
+        }
+        bench.call(|swarm, ctx| swarm.timeout(ctx));
+        asked = bench.asked();
+    }
+    bench.pass(Duration::from_millis(500));
+    let stuck = bench
+        .swarm
+        .requests
+        .live()
+        .filter(|(_, t)| t.peer == slow)
+        .count();
+    assert_eq!(
+        stuck, 0,
+        "what the slow peer owes is open again after a second"
+    );
+}
+
+#[test]
+fn whoever_lies_twice_in_a_row_stays_away_for_long() {
+    let mut bench = Bench::new(8);
+    let liar = bench.peer(1, "########");
+    bench.open();
+    for round in 0..2 {
+        let (request, ..) = *bench.asked().last().unwrap();
+        bench.end(request, Err(TransferError::Corrupt));
+        assert!(bench.swarm.is_banned(&liar));
+        bench.pass(Duration::from_secs(599));
+        assert!(!bench.outputs().contains(&Output::Pardon { peer: liar }));
+        bench.pass(Duration::from_secs(2));
+        let pardoned = bench.outputs().contains(&Output::Pardon { peer: liar });
+        assert_eq!(pardoned, round == 0, "round {round}");
+        if round == 0 {
+            // It lost the blob for good; another one is to be had of it.
+            bench.peer(1, "########");
+            assert_eq!(bench.asked(), []);
+            let other = (BlobHash::new([9; 32]), 8 * PIECE);
+            let revision = ObjectId::new([6; 32]);
+            bench.call(|swarm, ctx| swarm.start(revision, &[other], BTreeSet::new(), ctx));
+            let inspection = bench.swarm.inspections.keys().next().copied().unwrap();
+            let none = [PieceSet::empty(8)];
+            bench.call(|swarm, ctx| swarm.inspected(inspection, &none, ctx));
+            let all = PieceSet::full(8);
+            bench.call(|swarm, ctx| swarm.available(liar, &other.0, &all, ctx));
+            bench.pass(Duration::from_secs(2));
+        }
+    }
+}
+
+#[test]
+fn a_waiting_request_is_taken_over_by_a_peer_that_serves() {
+    let mut bench = Bench::new(200);
+    let silent = bench.peer(1, &format!("{}{}", ".".repeat(199), "#"));
+    bench.open();
+    let waiting = bench.asked();
+    assert_eq!(waiting[0].1, silent);
+    let quick = bench.peer(
+        2,
+        &format!(
+            "{}{}",
+            "#".repeat(4),
+            &format!("{}{}", ".".repeat(195), "#")
+        ),
+    );
+    let mut taken = false;
+    for _ in 0..20 {
+        for (request, peer, range) in bench.asked() {
+            taken |= peer == quick && range.start == 199;
+            bench.end(request, Ok(()));
+        }
+        bench.pass(Duration::from_millis(250));
+    }
+    assert!(taken, "the last piece comes from the peer that serves");
+}
+
+#[test]
+fn what_a_reader_waits_for_comes_first() {
+    let mut bench = Bench::new(100);
+    let start = 60 * PIECE;
+    let reader = ReaderId(1);
+    bench.call(|swarm, ctx| swarm.reading(reader, BLOB, start..100 * PIECE, ctx));
+    bench.peer(1, &"#".repeat(100));
+    bench.open();
+    let asked = bench.asked();
+    assert_eq!(asked[0].2.start, 60);
+    assert_eq!(asked[1].2.start, asked[0].2.end);
+}
+
+#[test]
+fn whoever_takes_from_us_is_observed_back() {
+    let mut bench = Bench::new(100);
+    let ids: Vec<NodeId> = (1..=30).map(|n| bench.peer(n, &"#".repeat(100))).collect();
+    let observed = |bench: &Bench| bench.swarm.known_peers(&REVISION).len();
+    assert_eq!(observed(&bench), limits::NEIGHBOURS_CHOSEN);
+    bench.outputs();
+    for (n, peer) in (0..).zip(&ids) {
+        let (upload, blob) = (UploadId(n), (BLOB, 100 * PIECE));
+        bench.call(|swarm, ctx| swarm.upload_asked(upload, *peer, blob, 0..PIECE, ctx));
+    }
+    let watched = |output: &Output| matches!(output, Output::Observe { .. });
+    assert_eq!(
+        bench
+            .outputs()
+            .iter()
+            .filter(|output| watched(output))
+            .count(),
+        10
+    );
+}
+
+#[test]
+fn a_choked_peer_receives_no_piece_and_a_free_place_is_filled_at_once() {
+    let mut bench = Bench::new(100);
+    let mut started = Vec::new();
+    for n in 0..20_u8 {
+        let (upload, peer) = (UploadId(n.into()), NodeId::new([n; 32]));
+        let blob = (BLOB, 100 * PIECE);
+        bench.call(|swarm, ctx| swarm.upload_asked(upload, peer, blob, 0..PIECE, ctx));
+    }
+    let starts = |bench: &mut Bench| -> Vec<UploadId> {
+        let started = |output| match output {
+            Output::StartUpload { upload } => Some(upload),
+            _ => None,
+        };
+        bench.outputs().into_iter().filter_map(started).collect()
+    };
+    let mut running = starts(&mut bench);
+    assert_eq!(running.len(), bench.swarm.uploads.slots());
+    while let Some(upload) = running.pop() {
+        assert!(!started.contains(&upload), "nothing is started twice");
+        started.push(upload);
+        bench.call(|swarm, ctx| swarm.upload_ended(upload, PIECE, ctx));
+        running.extend(starts(&mut bench));
+    }
+    assert_eq!(started.len(), 20);
+}

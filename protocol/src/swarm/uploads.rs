@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{
+    blob::Blob,
     choker::{Candidate, Choker, Chosen, Share},
     ledger::Ledger,
     window,
@@ -19,9 +20,18 @@ use crate::{
     id::{BlobHash, NodeId},
     layout::{Layout, PieceRange},
     limits,
+    piece_set::PieceSet,
     service::{Outbox, Output, UploadId},
     time::Instant,
 };
+
+/// What a call may use: the time, the outputs, and what those who ask have of blobs that are on their way here.
+#[derive(Debug)]
+pub(crate) struct Wants<'a> {
+    pub(crate) now: Instant,
+    pub(crate) out: &'a mut Outbox,
+    pub(crate) blobs: &'a BTreeMap<BlobHash, Blob>,
+}
 
 /// One request.
 #[derive(Debug)]
@@ -103,13 +113,13 @@ impl Uploads {
         peer: NodeId,
         (blob, layout): (BlobHash, Layout),
         bytes: Range<u64>,
-        (now, out): (Instant, &mut Outbox),
+        ctx: &mut Wants<'_>,
     ) {
         let of_peer = self.requests.values().filter(|other| other.peer == peer);
         let full = self.requests.len() >= limits::UPLOADS_MAX
             || of_peer.take(limits::UPLOADS_PER_PEER_MAX).count() >= limits::UPLOADS_PER_PEER_MAX;
         if full {
-            return out.push(Output::RefuseUpload { upload });
+            return ctx.out.push(Output::RefuseUpload { upload });
         }
         self.sent.count(blob, layout);
         let none = PieceRange { start: 0, end: 0 };
@@ -120,7 +130,7 @@ impl Uploads {
             running: None,
         };
         self.requests.insert(upload, request);
-        self.serve(now, out);
+        self.serve(ctx);
     }
 
     /// Bytes of a request were sent.
@@ -137,18 +147,19 @@ impl Uploads {
     }
 
     /// A request is over.
-    pub(crate) fn ended(&mut self, upload: UploadId, bytes: u64, now: Instant, out: &mut Outbox) {
-        self.progressed(upload, bytes, now);
+    pub(crate) fn ended(&mut self, upload: UploadId, bytes: u64, ctx: &mut Wants<'_>) {
+        self.progressed(upload, bytes, ctx.now);
         if let Some(request) = self.requests.remove(&upload)
             && request.running.is_some()
         {
             self.running.retain(|other| *other != upload);
-            self.serve(now, out);
+            self.serve(ctx);
         }
     }
 
     /// Looks at rates if it is time to.
-    pub(crate) fn timeout(&mut self, now: Instant, out: &mut Outbox) {
+    pub(crate) fn timeout(&mut self, ctx: &mut Wants<'_>) {
+        let now = ctx.now;
         if self.tick.is_none_or(|tick| tick > now) {
             return;
         }
@@ -166,7 +177,7 @@ impl Uploads {
                 running.slow = millis >= 1_000 && rate < share / 4;
             }
         }
-        self.serve(now, out);
+        self.serve(ctx);
     }
 
     /// When to call [`Self::timeout`].
@@ -175,7 +186,8 @@ impl Uploads {
     }
 
     /// Starts requests while there is room.
-    fn serve(&mut self, now: Instant, out: &mut Outbox) {
+    fn serve(&mut self, ctx: &mut Wants<'_>) {
+        let now = ctx.now;
         let slots = self.slots();
         let all_max = slots.saturating_mul(usize::try_from(SLOW_FACTOR).unwrap_or(1));
         while self.running.len() < self.requests.len() {
@@ -183,12 +195,12 @@ impl Uploads {
             if self.running.len() >= all_max || moving.count() >= slots {
                 break;
             }
-            let Some(chosen) = self.choose() else {
+            let Some(chosen) = self.choose(ctx.blobs) else {
                 break;
             };
             self.start(chosen, now);
             let upload = chosen.upload;
-            out.push(Output::StartUpload { upload });
+            ctx.out.push(Output::StartUpload { upload });
         }
         if self.running.is_empty() {
             self.tick = None;
@@ -202,7 +214,7 @@ impl Uploads {
         running.is_some_and(|running| running.slow)
     }
 
-    fn choose(&self) -> Option<Chosen> {
+    fn choose(&self, blobs: &BTreeMap<BlobHash, Blob>) -> Option<Chosen> {
         let served: Vec<&Upload> = self
             .running
             .iter()
@@ -216,6 +228,10 @@ impl Uploads {
                     upload: *upload,
                     running: u32::try_from(same.count()).unwrap_or(u32::MAX),
                     copies: self.sent.copies(&request.blob, request.pieces),
+                    have: blobs
+                        .get(&request.blob)
+                        .and_then(|blob| blob.neighbours().get(&request.peer)?.have.as_ref())
+                        .map(PieceSet::count),
                     account: self.ledger.get(&request.peer),
                 }
             })

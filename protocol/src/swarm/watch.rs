@@ -195,7 +195,8 @@ impl Swarm {
                 continue;
             };
             let neighbours = blob.neighbours();
-            if neighbours.len() < limits::NEIGHBOURS_MAX || self.peers.len() <= neighbours.len() {
+            if neighbours.len() < limits::NEIGHBOURS_CHOSEN || self.peers.len() <= neighbours.len()
+            {
                 continue;
             }
             let worst = neighbours
@@ -203,8 +204,10 @@ impl Swarm {
                 .filter(|(_, neighbour)| ctx.now.since(neighbour.since) >= PROBATION)
                 .filter_map(|(id, _)| {
                     let peer = self.peers.get(id)?;
-                    let useless = !self.is_serving(peer, ctx.now);
                     let penalty = self.penalties.of(id, ctx.now);
+                    // Who has nothing new for us now may have later; who fails us will again.
+                    let fails = peer.failures > 0 || penalty > 0;
+                    let useless = fails && !self.is_serving(peer, ctx.now);
                     let rank = (penalty, std::cmp::Reverse(peer.delivered));
                     useless.then_some((rank, *id))
                 })
