@@ -22,6 +22,7 @@
 
 pub mod accept;
 pub mod codec;
+pub mod delta;
 pub mod discovery;
 pub mod diversity;
 pub mod formats;

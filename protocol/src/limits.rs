@@ -56,6 +56,8 @@ pub const TENSOR_DIMENSIONS_MAX: usize = 8;
 pub const TENSOR_NAME_LEN_MAX: usize = 512;
 /// Bytes of a tensor's element type.
 pub const TENSOR_DTYPE_LEN_MAX: usize = 32;
+/// Tensors of what is here that are looked through for a new revision: some hundred models, 100 MB of memory.
+pub const HELD_TENSORS_MAX: usize = 1_000_000;
 /// Bytes before the tensors of a weight file: what the safetensors library itself reads at most. The largest
 /// vocabularies in GGUF headers come to some 20 MB.
 pub const WEIGHTS_HEADER_LEN_MAX: u64 = 100_000_000;

@@ -2,7 +2,12 @@
 
 use std::{fs, path::Path};
 
-use weft_protocol::formats::{self, Format, Gguf, Header, Reading, gguf};
+use weft_protocol::{
+    delta,
+    formats::{self, Format, Gguf, Header, Reading, TensorInfo, gguf},
+    id::{BlobHash, ObjectId},
+    manifest::{Card, File, Kind, Manifest, Role, Tensor},
+};
 
 fn file(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -84,5 +89,98 @@ fn header_is_read_without_the_weights() {
             formats::read(format, prefix, size),
             Ok(Reading::Done(whole))
         );
+    }
+}
+
+/// A revision of these safetensors files, with its tensor index.
+fn revision(files: &[(&str, &[u8])]) -> Manifest {
+    let hash = |bytes: &[u8]| *blake3::hash(bytes).as_bytes();
+    let (mut listed, mut tensors) = (Vec::new(), Vec::new());
+    for (at, (path, bytes)) in (0_u32..).zip(files) {
+        for info in header(Format::Safetensors, bytes).tensors {
+            let mut tensor = Tensor::unhashed(at, info);
+            tensor.blake3 = ObjectId::new(hash(&bytes[range(&tensor)]));
+            tensors.push(tensor);
+        }
+        listed.push(File {
+            path: path.parse().expect("a path"),
+            size: bytes.len() as u64,
+            blake3: BlobHash::new(hash(bytes)),
+            sha256: [0; 32],
+            git_sha1: None,
+            role: Role::Weights,
+            spans: None,
+        });
+    }
+    Manifest {
+        repository: crate::fixture::Repository::of_length(1).id(),
+        kind: Kind::Model,
+        parents: vec![],
+        files: listed,
+        card: Card::default(),
+        tensors,
+        message: String::new(),
+        created: crate::fixture::NOW,
+    }
+}
+
+fn range(tensor: &Tensor) -> std::ops::Range<usize> {
+    let index = |number| usize::try_from(number).expect("it is in memory");
+    index(tensor.offset)..index(tensor.offset + tensor.len)
+}
+
+/// A safetensors file with these tensors of another.
+fn shard(of: &[u8], tensors: &[TensorInfo]) -> Vec<u8> {
+    let (mut json, mut data) = (String::new(), Vec::new());
+    for tensor in tensors {
+        let range = range(&Tensor::unhashed(0, tensor.clone()));
+        let begin = data.len();
+        data.extend_from_slice(&of[range]);
+        let (name, dtype, shape) = (&tensor.name, tensor.dtype, &tensor.shape);
+        let comma = if json.is_empty() { '{' } else { ',' };
+        let offsets = [begin, data.len()];
+        json += &format!(
+            r#"{comma}"renamed.{name}":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":{offsets:?}}}"#
+        );
+    }
+    json.push('}');
+    let mut file = (json.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(json.as_bytes());
+    file.extend(data);
+    file
+}
+
+#[test]
+fn renamed_and_moved_shards_of_wren_are_put_together_from_wren() {
+    let whole = file("model.safetensors");
+    let mut shuffled = header(Format::Safetensors, &whole).tensors;
+    shuffled.reverse();
+    let (first, second) = shuffled.split_at(13);
+    let shards = [shard(&whole, first), shard(&whole, second)];
+    let base = revision(&[("model.safetensors", &whole)]);
+    let target = revision(&[
+        ("1-of-2.safetensors", &shards[0]),
+        ("2-of-2.safetensors", &shards[1]),
+    ]);
+    let mut held = delta::Held::default();
+    held.add(&base);
+    let plans = delta::plan(&target, &held);
+    for (file, bytes) in target.files.iter().zip(&shards) {
+        let plan = &plans[&file.blake3];
+        for run in plan.runs() {
+            for copy in plan.copies(run) {
+                let delta::Source::Held { blob, offset } = copy.source else {
+                    panic!("safetensors has no padding")
+                };
+                assert_eq!(blob, base.files[0].blake3);
+                let to = usize::try_from(copy.target.start).unwrap()
+                    ..usize::try_from(copy.target.end).unwrap();
+                let from = usize::try_from(offset).unwrap();
+                assert!(bytes[to.clone()] == whole[from..from + to.len()]);
+            }
+        }
+        // Two groups: the header reaches into the second by less than its length.
+        let missing = file.size - plan.bytes();
+        assert!(missing <= 2 * delta::GROUP_LEN, "{missing} bytes to fetch");
     }
 }
