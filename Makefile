@@ -96,6 +96,10 @@ e2e: setup ## The process tests alone; FILTER=name picks some.
 	$(CARGO) build $(BUILD_FLAGS)
 	WEFT_BIN='$(WEFT)' $(CARGO) test --locked --workspace --test it -- $(FILTER)
 
+.PHONY: fuzz
+fuzz: ## Fuzzes every parser of the protocol for a minute; FUZZ=name picks one, FUZZ_SECONDS=n takes longer.
+	@tests/tools/fuzz.sh
+
 .PHONY: deps
 deps: ## Licences, bans and sources of the dependencies (needs cargo-deny).
 	$(CARGO) deny --locked check bans licenses sources

@@ -1,0 +1,4 @@
+//! Fuzzes what peers say to each other.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| weft_fuzz::messages(bytes));
