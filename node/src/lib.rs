@@ -16,6 +16,7 @@ pub mod identity;
 pub mod network;
 mod node;
 mod operations;
+pub mod origin;
 mod service;
 mod storage;
 #[allow(dead_code, reason = "the data plane takes it up step by step")]
