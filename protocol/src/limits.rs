@@ -166,6 +166,8 @@ pub const PROVIDERS_PER_GROUP_MAX: usize = 10;
 pub const EXCHANGED_PER_GROUP_MAX: usize = 3;
 /// Addresses of one peer taken over from another peer's word.
 pub const EXCHANGED_ADDRESSES_PER_PEER_MAX: usize = 4;
+/// HTTP origins used in one run: one for each fetch that names one, 32 bytes each.
+pub const ORIGINS_MAX: usize = 65_536;
 /// Peer exchanges a peer may ask for at once: two for each of its running downloads.
 pub const EXCHANGES_BURST: u32 = 32;
 /// After that, one every so often: searches repeat every few seconds at most.

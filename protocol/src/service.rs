@@ -21,6 +21,7 @@ mod input;
 mod leaves;
 mod mirrors;
 mod offers;
+mod origins;
 mod outbox;
 mod output;
 mod peers;
@@ -85,6 +86,7 @@ pub struct Service {
     swarm: Swarm,
     searches: providers::Searches,
     peers: peers::Peers,
+    origins: origins::Origins,
     seeding: seeding::Seeding,
     serving: serving::Serving,
     mirrors: mirrors::Mirrors,
@@ -120,6 +122,7 @@ impl Service {
             swarm: Swarm::default(),
             searches: providers::Searches::default(),
             peers: peers::Peers::new(&snapshot),
+            origins: origins::Origins::default(),
             seeding: seeding::Seeding::default(),
             serving: serving::Serving::default(),
             mirrors: mirrors::Mirrors::new(&snapshot, now.instant),
@@ -156,6 +159,8 @@ impl Service {
             Input::PeerAddresses { peer, addresses } => self.peer_addresses(peer, addresses),
             Input::PeerReached { peer, address } => self.peer_reached(peer, address),
             Input::PeerUnreachable { peer } => self.peer_unreachable(&peer),
+            Input::OriginOpened { origin, revision } => self.origin_opened(origin, revision),
+            Input::OriginClosed { origin } => self.origin_closed(&origin),
             Input::PeerDisconnected { peer } => self.peer_disconnected(&peer),
             Input::Request {
                 peer,

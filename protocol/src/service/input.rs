@@ -45,6 +45,19 @@ pub enum Input {
         /// Who.
         peer: NodeId,
     },
+    /// An HTTP origin can be asked for the files of a revision, as if it were a connected peer that has all of it:
+    /// the driver answers [`Output::Observe`] and [`Output::FetchPieces`] for its id.
+    OriginOpened {
+        /// A made-up id, which no peer has and no other origin of this run.
+        origin: NodeId,
+        /// What it holds.
+        revision: crate::id::RevisionId,
+    },
+    /// An HTTP origin is not to be asked any more.
+    OriginClosed {
+        /// Which.
+        origin: NodeId,
+    },
     /// The last control-plane connection to a peer is gone.
     PeerDisconnected {
         /// Who.

@@ -258,7 +258,9 @@ impl Service {
         let mut peers: BTreeSet<NodeId> = self.peers.interested(revision).collect();
         peers.extend(self.swarm.known_peers(revision));
         peers.remove(&except);
-        let known = peers.into_iter().filter(|peer| !self.swarm.is_banned(peer));
+        let known = peers
+            .into_iter()
+            .filter(|peer| !self.swarm.is_banned(peer) && !self.origins.contains(peer));
         let known = known.map(|peer| wire::PeerAddresses {
             peer,
             addresses: self.peers.addresses(&peer).to_vec(),

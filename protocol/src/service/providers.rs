@@ -228,8 +228,8 @@ impl Service {
 
     /// Dials a peer unless it is connected.
     pub(super) fn connect(&mut self, peer: NodeId, mut addresses: Vec<String>) {
-        if peer == self.params.node || self.peers.is_connected(&peer) || self.swarm.is_banned(&peer)
-        {
+        let unwanted = self.swarm.is_banned(&peer) || self.origins.contains(&peer);
+        if peer == self.params.node || self.peers.is_connected(&peer) || unwanted {
             return;
         }
         for address in self.peers.addresses(&peer) {
