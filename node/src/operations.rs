@@ -14,6 +14,7 @@ mod identities;
 mod inspect;
 mod mirror;
 mod names;
+mod origins;
 mod publish;
 mod seed;
 mod status;

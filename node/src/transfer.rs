@@ -35,6 +35,7 @@ mod import;
 mod link;
 mod local;
 mod observe;
+mod origins;
 mod peers;
 mod place;
 mod provide;
@@ -78,6 +79,7 @@ pub use self::{
     counters::{Counters, PeerBytes},
     import::{ImportError, Imported},
     local::Local,
+    origins::OpenOrigin,
     place::{PlaceError, Placed},
     read::ReadError,
 };

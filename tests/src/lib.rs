@@ -20,6 +20,7 @@ pub mod program;
 pub mod skip;
 pub mod sockets;
 pub mod wait;
+pub mod web;
 pub mod world;
 
 pub use model::Model;
@@ -27,4 +28,5 @@ pub use node::{Node, Options};
 pub use program::{Job, Run};
 pub use skip::skipped;
 pub use wait::wait_for;
+pub use web::WebServer;
 pub use world::World;

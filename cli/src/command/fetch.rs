@@ -20,6 +20,7 @@ Examples:
   weft fetch weft:PUBLISHER/NAME                  the newest revision
   weft fetch alice/tiny@v1.0 --to ./tiny          a tag, into a folder
   weft fetch alice/tiny@3fa85c21 --json           a revision, by 8 or more characters of its id
+  weft fetch REF --web-seed https://example.org/models/tiny
   weft fetch REF --bootstrap /ip4/192.0.2.1/tcp/4777/p2p/12D3KooW…
 
 Every byte is checked against the publisher's signature. Interrupt it whenever you like: the
@@ -37,6 +38,9 @@ pub(crate) struct Arguments {
     /// Give up after this long: 30s, 5m, 2h [default: as long as there is hope]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Download")]
     pub(crate) timeout: Option<Duration>,
+    /// Ask a web server too: URL is a folder with the same files; every byte is checked. May be repeated
+    #[arg(long = "web-seed", value_name = "URL", help_heading = "Download")]
+    pub(crate) web_seeds: Vec<String>,
     #[command(flatten)]
     pub(crate) network: Network,
 }
@@ -82,6 +86,7 @@ fn request(arguments: Arguments) -> anyhow::Result<FetchRequest> {
         to,
         seed: !arguments.no_seed,
         timeout_seconds: arguments.timeout.map(|timeout| timeout.as_secs().max(1)),
+        web_seeds: arguments.web_seeds,
     })
 }
 
@@ -125,7 +130,7 @@ fn sources(sources: &[Source], style: Style) -> String {
         .map(|source| u128::from(source.bytes))
         .sum::<u128>();
     let mut table = Table::new([
-        Column::Left("FROM PEER"),
+        Column::Left("FROM"),
         Column::Right("BYTES"),
         Column::Right("SHARE"),
     ]);
@@ -134,7 +139,10 @@ fn sources(sources: &[Source], style: Style) -> String {
             .checked_div(total)
             .unwrap_or(0);
         table.row([
-            source.peer.chars().take(16).collect(),
+            match source.peer.contains("://") {
+                true => source.peer.clone(),
+                false => source.peer.chars().take(16).collect(),
+            },
             Size(source.bytes).to_string(),
             format!("{percent} %"),
         ]);

@@ -62,6 +62,8 @@ pub struct FetchRequest {
     /// Gives up after so many seconds without success; what arrived is kept. `None` waits for peers as long
     /// as there is hope.
     pub timeout_seconds: Option<u64>,
+    /// Folders on web servers that hold the files too: HTTP or HTTPS URLs.
+    pub web_seeds: Vec<String>,
 }
 
 impl Default for FetchRequest {
@@ -71,6 +73,7 @@ impl Default for FetchRequest {
             to: None,
             seed: true,
             timeout_seconds: None,
+            web_seeds: Vec::new(),
         }
     }
 }

@@ -115,7 +115,7 @@ pub struct TransferView {
 /// How much came from whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// Who, 64 hex.
+    /// Who: a peer's 64 hex, or scheme, host and port of a web server.
     pub peer: String,
     /// Verified bytes.
     pub bytes: u64,

@@ -10,7 +10,11 @@ use weft_protocol::{
     service::{Command, Fetched, Outcome},
 };
 
-use super::{Operations, Reporter, shutting_down};
+use super::{
+    Operations, Reporter,
+    origins::{self, Used},
+    shutting_down,
+};
 use crate::{
     api::{ErrorBody, ErrorCode, FetchRequest, FetchResult, Phase, Progress, Source},
     defaults,
@@ -25,6 +29,7 @@ impl Operations {
         reporter: &Reporter,
     ) -> Result<FetchResult, ErrorBody> {
         let start = std::time::Instant::now();
+        let web_seeds = origins::parse(&request.web_seeds)?;
         let target = self.target(&request.reference).await?;
         let command = Command::Fetch {
             repository: target.repository,
@@ -33,7 +38,14 @@ impl Operations {
             seed: request.seed,
         };
         let mut pending = self.service.command(command).await;
-        let waiting = self.fetched(&mut pending, reporter);
+        let mut used = Used::default();
+        let helping = self.use_web_seeds(pending.id(), web_seeds, &mut used);
+        let waiting = async {
+            tokio::select! {
+                fetched = self.fetched(&mut pending, reporter) => fetched,
+                failed = helping => Err(failed),
+            }
+        };
         let fetched = match request.timeout_seconds {
             None => waiting.await?,
             Some(seconds) => time::timeout(Duration::from_secs(seconds), waiting)
@@ -69,7 +81,7 @@ impl Operations {
                 .sources
                 .iter()
                 .map(|(peer, bytes)| Source {
-                    peer: peer.to_string(),
+                    peer: used.name(peer).unwrap_or_else(|| peer.to_string()),
                     bytes: *bytes,
                 })
                 .collect(),

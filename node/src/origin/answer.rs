@@ -45,12 +45,12 @@ impl Origin {
         &self,
         blob: &BlobHash,
         ranges: ChunkRanges,
-        sink: &mpsc::Sender<Bytes>,
+        sink: mpsc::Sender<Bytes>,
     ) -> Result<(), TransferError> {
         let Some(entry) = self.files.get(blob) else {
             return Err(TransferError::Unavailable);
         };
-        let broken = match self.stream(entry, blob, ranges, sink).await {
+        let broken = match self.stream(entry, blob, ranges, &sink).await {
             Ok(()) | Err(Broken::Unread) => return Ok(()),
             Err(broken) => broken,
         };

@@ -94,8 +94,7 @@ impl Model {
     async fn fetch(&self, base: &str, ranges: ChunkRanges) -> (Outcome, Vec<Bytes>) {
         let origin = self.origin(base);
         let (sink, mut answer) = mpsc::channel(1_024);
-        let result = origin.answer(&self.blob, ranges.clone(), &sink).await;
-        drop(sink);
+        let result = origin.answer(&self.blob, ranges.clone(), sink).await;
         let mut parts = Vec::new();
         while let Some(part) = answer.recv().await {
             parts.push(part);
@@ -373,7 +372,7 @@ async fn silent_origin_is_let_go_when_nobody_waits_any_more() {
     let (sink, _answer) = mpsc::channel(1);
     let all = model.all();
     {
-        let waiting = origin.answer(&model.blob, all, &sink);
+        let waiting = origin.answer(&model.blob, all, sink);
         tokio::select! {
             result = waiting => panic!("{result:?}"),
             () = server.wait_asked() => {}

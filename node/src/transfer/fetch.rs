@@ -18,7 +18,7 @@ use weft_protocol::{
     service::{Input, RequestId, TransferError},
 };
 
-use self::intake::{Failure, Intake};
+pub(super) use self::intake::{Failure, Intake};
 use super::{
     context::{Context, hash},
     fault,
@@ -122,9 +122,12 @@ async fn get(
     let cancelled = || Failure::Transfer(TransferError::Cancelled);
     let request = Request::Get(GetRequest::blob_ranges(blob.0, ranges.clone()));
     let request = postcard::to_allocvec(&request).map_err(|_| TransferError::Unavailable)?;
-    let intake = Intake::new(context, order, ranges, blob, working, cancel);
+    let intake = Intake::new(context, order, ranges.clone(), blob, working, cancel);
     if context.peers.is_banned(order.peer) {
         return Err(TransferError::Refused.into());
+    }
+    if let Some(origin) = context.origins.get(&order.peer) {
+        return origin.get(&order.blob, ranges, cancel, intake).await;
     }
     let link = cancel
         .run_until_cancelled(context.links.lease(order.peer))

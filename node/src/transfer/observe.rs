@@ -68,6 +68,10 @@ pub(super) async fn run(context: Arc<Context>, watch: Watch, cancel: Cancellatio
 }
 
 async fn follow(context: &Arc<Context>, watch: Watch) -> Result<Infallible, Lost> {
+    if let Some(origin) = context.origins.get(&watch.peer) {
+        origin.observe(context, watch).await;
+        return Err(Lost::Ended);
+    }
     let lease = context
         .connect(watch.peer)
         .await

@@ -25,4 +25,5 @@ mod refusals;
 mod restart;
 mod silence;
 mod swarm;
+mod web_seed;
 mod weights;

@@ -31,7 +31,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 const RECORD_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Why an answer did not get into the store.
-pub(super) enum Failure {
+pub(in crate::transfer) enum Failure {
     /// The store has too many commands waiting for this blob. Passes in a moment.
     Busy,
     /// Anything else.
@@ -45,7 +45,7 @@ impl From<TransferError> for Failure {
 }
 
 /// An answer on its way into the store.
-pub(super) struct Intake {
+pub(in crate::transfer) struct Intake {
     context: Arc<Context>,
     working: Arc<Working>,
     blob: Hash,
@@ -83,7 +83,7 @@ impl Intake {
     }
 
     /// Takes bytes of the answer. Blocks.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(in crate::transfer) fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.valve.pass(bytes.len(), &self.cancel);
         let Self {
             context,
@@ -129,7 +129,7 @@ impl Intake {
     }
 
     /// Stores what has come and verifies, however the answer ended. Blocks.
-    pub(super) fn finish(mut self) -> Result<(), Failure> {
+    pub(in crate::transfer) fn finish(mut self) -> Result<(), Failure> {
         let Self {
             context,
             blob,
