@@ -3,6 +3,8 @@
 //! The file is `config.toml` in the data directory. Unknown keys are refused, so that a typing error does not
 //! silently change nothing. Flags and environment variables are one thing here: [`Overrides`].
 
+mod web_seeds;
+
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weft_protocol::id::NodeId;
 
+pub use self::web_seeds::WebSeed;
 use crate::{
     api::{ConfigEntry, ConfigResponse, ConfigSource, ErrorBody, ErrorCode},
     defaults, error, files,
@@ -35,6 +38,8 @@ pub struct Config {
     pub mdns: bool,
     /// Disk limit in bytes for what the user did not pin; `None` is no limit.
     pub cache_bytes_max: Option<u64>,
+    /// Web servers that `weft fetch` asks beside the peers.
+    pub web_seeds: Vec<WebSeed>,
     /// Whether other programs may find this node through the data directory. Off for a node that lives only as long
     /// as one command.
     pub discoverable: bool,
@@ -133,6 +138,7 @@ struct File {
     network: NetworkSection,
     gateway: GatewaySection,
     cache: CacheSection,
+    origin: web_seeds::Section,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -189,6 +195,7 @@ impl Config {
             bootstrap,
             mdns: overrides.mdns.or(file.network.mdns).unwrap_or(true),
             cache_bytes_max: file.cache.bytes_max,
+            web_seeds: web_seeds(&file.origin.web)?,
             discoverable: true,
             overrides: overrides.clone(),
         };
@@ -308,8 +315,35 @@ pub fn show(home: &Home, overrides: &Overrides) -> Result<ConfigResponse, ErrorB
                 source(false, file.cache.bytes_max.is_some()),
                 "disk limit in bytes for what nothing pins; `none` for no limit",
             ),
+            entry(
+                "origin.web",
+                config
+                    .web_seeds
+                    .iter()
+                    .map(WebSeed::shown)
+                    .collect::<Vec<_>>()
+                    .into(),
+                source(false, !file.origin.web.is_empty()),
+                "web servers that hold repositories: PUBLISHER/NAME=URL, separated by commas",
+            ),
         ],
     })
+}
+
+fn web_seeds(entries: &[String]) -> Result<Vec<WebSeed>, ErrorBody> {
+    entries
+        .iter()
+        .map(|entry| web_seeds::parse(entry))
+        .collect()
+}
+
+/// A value with several parts.
+fn list(value: &str) -> Vec<String> {
+    let parts = value.split(',').map(str::trim);
+    parts
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Writes one value into the file; an empty value removes the key. Counts from the next start.
@@ -325,13 +359,10 @@ pub fn set(home: &Home, key: &str, value: &str) -> Result<(), ErrorBody> {
         "network.mdns" => file.network.mdns = parse(key, value, unset)?,
         "gateway.listen" => file.gateway.listen = parse(key, value, unset)?,
         "cache.bytes_max" => file.cache.bytes_max = parse(key, value, unset || value == "none")?,
-        "network.bootstrap" => {
-            file.network.bootstrap = value
-                .split(',')
-                .map(str::trim)
-                .filter(|address| !address.is_empty())
-                .map(str::to_owned)
-                .collect();
+        "network.bootstrap" => file.network.bootstrap = list(value),
+        "origin.web" => {
+            file.origin.web = list(value);
+            web_seeds(&file.origin.web)?;
         }
         _ => {
             return Err(unknown_key(key));

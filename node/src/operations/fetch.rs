@@ -29,8 +29,11 @@ impl Operations {
         reporter: &Reporter,
     ) -> Result<FetchResult, ErrorBody> {
         let start = std::time::Instant::now();
-        let web_seeds = origins::parse(&request.web_seeds)?;
+        let mut web_seeds = origins::parse(&request.web_seeds)?;
         let target = self.target(&request.reference).await?;
+        let configured = self.config.web_seeds.iter();
+        let configured = configured.filter(|seed| seed.repository == target.repository);
+        web_seeds.extend(configured.map(|seed| seed.base.clone()));
         let command = Command::Fetch {
             repository: target.repository,
             selector: target.selector,

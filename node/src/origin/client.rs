@@ -160,8 +160,9 @@ fn next_hop(from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
     } else {
         (String::new(), None)
     };
-    let set = to.set_username(&user).and(to.set_password(password));
-    set.map_err(|()| Failure::Redirect("nowhere"))?;
+    to.set_username(&user)
+        .and_then(|()| to.set_password(password))
+        .map_err(|()| Failure::Redirect("nowhere"))?;
     Ok(to)
 }
 

@@ -126,7 +126,8 @@ impl Open {
                 taken = intake.take(&bytes);
             }
             let finished = intake.finish();
-            taken.and(finished)
+            taken?;
+            finished
         });
         let answered = {
             let answer = self.origin.answer(blob, ranges, sink);
@@ -140,6 +141,7 @@ impl Open {
             .await
             .unwrap_or_else(|_| Err(TransferError::Connection.into()));
         // A store that fails ends the answer too, and has more to say.
-        stored.and(answered.map_err(Failure::from))
+        stored?;
+        answered.map_err(Failure::from)
     }
 }
