@@ -26,6 +26,8 @@ pub enum Behaviour {
     Liar,
     /// Takes and gives nothing: claims to have no piece.
     FreeRider,
+    /// One of many names of one attacker: claims to have everything, accepts transfers and never sends a byte.
+    Sybil,
 }
 
 /// Bytes of a chunk group, the grain of verification.
@@ -40,19 +42,19 @@ impl Behaviour {
             | Self::Poison { .. }
             | Self::Silent
             | Self::Drip { .. } => have,
-            Self::Liar => PieceSet::full(have.pieces()),
+            Self::Liar | Self::Sybil => PieceSet::full(have.pieces()),
             Self::FreeRider => PieceSet::empty(have.pieces()),
         }
     }
 
     /// Whether what it says it has grows with what it has.
     pub(crate) fn tells_news(self) -> bool {
-        !matches!(self, Self::Liar | Self::FreeRider)
+        !matches!(self, Self::Liar | Self::FreeRider | Self::Sybil)
     }
 
     /// Whether it sends anything to anybody.
     pub(crate) fn serves(self) -> bool {
-        !matches!(self, Self::Silent | Self::FreeRider)
+        !matches!(self, Self::Silent | Self::FreeRider | Self::Sybil)
     }
 
     /// Bytes per second that it sends to one peer at most.
@@ -64,7 +66,8 @@ impl Behaviour {
             | Self::Poison { .. }
             | Self::Silent
             | Self::Liar
-            | Self::FreeRider => f64::INFINITY,
+            | Self::FreeRider
+            | Self::Sybil => f64::INFINITY,
         }
     }
 
@@ -77,7 +80,12 @@ impl Behaviour {
                 let bad = (0..groups).find(|_| rng.u32(..one_in.max(1)) == 0)?;
                 Some(bad * GROUP)
             }
-            Self::Honest | Self::Silent | Self::Drip { .. } | Self::Liar | Self::FreeRider => None,
+            Self::Honest
+            | Self::Silent
+            | Self::Drip { .. }
+            | Self::Liar
+            | Self::FreeRider
+            | Self::Sybil => None,
         }
     }
 

@@ -1,71 +1,108 @@
-//! What can be typed.
+//! What can be typed. Each scenario is a subcommand of its own.
 
-use clap::{Args, Parser, Subcommand};
-use weft_simulations::scenario::{Lines, Named, named};
+use std::path::PathBuf;
 
-/// Whole swarms in virtual time: the code that real nodes run, on modelled lines, replayable by number.
-#[derive(Debug, Parser)]
-#[command(name = "weft-simulations", version, subcommand_required = true)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    pub(crate) asked: Asked,
-}
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use weft_simulations::scenario::{Lines, NAMES, Named, named};
 
-#[derive(Debug, Subcommand)]
+/// What was asked for.
+#[derive(Debug)]
 pub(crate) enum Asked {
-    /// Lists the scenarios.
+    /// The names of all scenarios.
     List,
-    /// Runs a scenario and writes every input and output of every machine to stderr.
-    Replay {
-        /// Which scenario.
-        scenario: Scenario,
-        #[command(flatten)]
-        crowd: Crowd,
-    },
-    /// Runs a scenario with many seeds.
-    Sweep {
-        /// Which scenario.
-        scenario: Scenario,
-        /// From the first seed up to, and without, the second.
-        #[arg(long, value_name = "A..B", default_value = "0..20")]
-        seeds: Seeds,
-        /// Runs at the same time; each is single-threaded.
-        #[arg(long, default_value_t = 1)]
-        jobs: usize,
-        #[command(flatten)]
-        crowd: Crowd,
-    },
-    #[command(flatten)]
-    One(One),
+    /// One run.
+    Run(&'static Named, Crowd),
+    /// One run with everything that is done on stderr.
+    Replay(Replay),
+    /// Many runs.
+    Sweep(Sweep),
+    /// The report with its pictures.
+    Report(Report),
 }
 
-macro_rules! scenarios {
-    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
-        /// One subcommand a scenario.
-        #[derive(Debug, Subcommand)]
-        pub(crate) enum One {
-            $($(#[$doc])* $variant(Crowd),)*
-        }
-
-        impl One {
-            /// Which scenario, and with what.
-            pub(crate) fn split(self) -> (&'static Named, Crowd) {
-                let (name, crowd) = match self {
-                    $(Self::$variant(crowd) => ($name, crowd),)*
-                };
-                (named(name).expect("each subcommand is a scenario"), crowd)
-            }
-        }
+/// Reads the command line.
+pub(crate) fn parse() -> Result<Asked, clap::Error> {
+    let matches = command().get_matches();
+    let Some((name, matches)) = matches.subcommand() else {
+        return Ok(Asked::List);
     };
+    let scenario =
+        |matches: &ArgMatches, named| Ok(Asked::Run(named, Crowd::from_arg_matches(matches)?));
+    match (name, named(name)) {
+        ("replay", _) => Replay::from_arg_matches(matches).map(Asked::Replay),
+        ("sweep", _) => Sweep::from_arg_matches(matches).map(Asked::Sweep),
+        ("report", _) => Report::from_arg_matches(matches).map(Asked::Report),
+        (_, Some(named)) => scenario(matches, named),
+        (_, None) => Ok(Asked::List),
+    }
 }
 
-scenarios! {
-    /// One seed publishes, everybody fetches at once.
-    FlashCrowd => "flash-crowd",
-    /// Fibre, cable, DSL and mobile lines, some behind NAT, some losing packets.
-    MixedBandwidth => "mixed-bandwidth",
-    /// A fifth of the crowd dies, half of them for good; as many arrive late.
-    Churn => "churn",
+fn command() -> Command {
+    let about = "Whole swarms in virtual time: the code that real nodes run, on modelled lines, replayable by number.";
+    let examples = "Examples:\n  weft-simulations flash-crowd --peers 1000 --pieces 400 --seed 7 --json\n  \
+                    weft-simulations sweep churn --seeds 0..20 --jobs 2\n  \
+                    weft-simulations replay faults --seed 3 2> trace.txt";
+    let own =
+        [
+            Command::new("list").about("List the scenarios"),
+            Replay::augment_args(Command::new("replay").about(
+                "Run a scenario and write every input and output of every machine to stderr",
+            )),
+            Sweep::augment_args(Command::new("sweep").about("Run a scenario with many seeds")),
+            Report::augment_args(
+                Command::new("report")
+                    .about("Measure against the targets and write the report with its pictures"),
+            ),
+        ];
+    let one = |named: &Named| Crowd::augment_args(Command::new(named.name).about(named.about));
+    Command::new("weft-simulations")
+        .about(about)
+        .after_help(examples)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(own)
+        .subcommands(NAMES.iter().map(one))
+}
+
+/// One run, written out.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Which scenario.
+    pub(crate) scenario: Scenario,
+    #[command(flatten)]
+    pub(crate) crowd: Crowd,
+}
+
+/// Many runs.
+#[derive(Debug, Args)]
+pub(crate) struct Sweep {
+    /// Which scenario.
+    pub(crate) scenario: Scenario,
+    /// From the first seed up to, and without, the second.
+    #[arg(long, value_name = "A..B", default_value = "0..20")]
+    pub(crate) seeds: Seeds,
+    /// Runs at the same time; each is single-threaded.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) jobs: usize,
+    #[command(flatten)]
+    pub(crate) crowd: Crowd,
+}
+
+/// The report.
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Where to write it.
+    #[arg(long, default_value = "docs/simulations")]
+    pub(crate) out: PathBuf,
+    /// Seeds for each row of 100 peers; larger crowds take fewer.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) seeds: u64,
+    /// Runs at the same time.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) jobs: usize,
+    /// Crowds of more peers than this are left out.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) peers_max: usize,
 }
 
 /// Who takes part.

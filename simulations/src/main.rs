@@ -8,68 +8,52 @@ use std::{
     time::Instant,
 };
 
-use arguments::{Arguments, Asked, Crowd};
-use clap::Parser;
+use arguments::{Asked, Crowd, Sweep};
 use weft_simulations::{
-    report::Report,
+    report::{Report, book},
     scenario::{NAMES, Named, Setup},
+    sweep,
 };
 
 fn main() -> io::Result<ExitCode> {
-    let arguments = Arguments::parse();
+    let asked = arguments::parse().unwrap_or_else(|error| error.exit());
     let mut out = io::stdout().lock();
-    match arguments.asked {
+    match asked {
         Asked::List => {
             for named in NAMES {
                 writeln!(out, "{:<18} {}", named.name, named.about)?;
             }
             Ok(ExitCode::SUCCESS)
         }
-        Asked::Replay { scenario, crowd } => {
-            let setup = crowd.setup(scenario.named());
-            let run = setup.run_traced(Some(Box::new(io::stderr())));
-            tell(&mut out, &run.report, crowd.json)
-        }
-        Asked::Sweep {
-            scenario,
-            seeds,
-            jobs,
-            crowd,
-        } => {
-            let setups: Vec<Setup> = (seeds.from..seeds.to)
-                .map(|seed| {
-                    Crowd {
-                        seed,
-                        ..crowd.clone()
-                    }
-                    .setup(scenario.named())
-                })
-                .collect();
-            let reports = weft_simulations::sweep::run(&setups, jobs);
-            let mut code = ExitCode::SUCCESS;
-            for report in &reports {
-                if tell(&mut out, report, crowd.json)? != ExitCode::SUCCESS {
-                    code = ExitCode::FAILURE;
-                }
-            }
-            if !crowd.json {
-                writeln!(out, "{}", weft_simulations::sweep::summary(&reports))?;
-            }
-            Ok(code)
-        }
-        Asked::One(one) => {
-            let (named, crowd) = one.split();
+        Asked::Run(named, crowd) => {
             let began = real_time();
-            let run = crowd.setup(named).run();
+            let report = crowd.setup(named).run().report;
             if !crowd.quiet {
                 let seconds = began.elapsed().as_secs_f64();
-                let rate = run.report.events as f64 / seconds;
-                writeln!(
-                    io::stderr(),
-                    "{seconds:.1} s of real time, {rate:.0} events a second"
-                )?;
+                let rate = report.events as f64 / seconds;
+                let told = format!("{seconds:.1} s of real time, {rate:.0} events a second");
+                writeln!(io::stderr(), "{told}")?;
             }
-            tell(&mut out, &run.report, crowd.json)
+            tell(&mut out, &report, crowd.json)
+        }
+        Asked::Replay(replay) => {
+            let setup = replay.crowd.setup(replay.scenario.named());
+            let run = setup.run_traced(Some(Box::new(io::stderr())));
+            tell(&mut out, &run.report, replay.crowd.json)
+        }
+        Asked::Sweep(asked) => run_sweep(&mut out, &asked),
+        Asked::Report(asked) => {
+            let plan = book::Plan {
+                seeds: asked.seeds,
+                jobs: asked.jobs,
+                peers_max: asked.peers_max,
+            };
+            let met = book::write(&asked.out, &plan, &mut |line| {
+                // Whoever waits is told how far it is; nothing depends on it.
+                let _ = writeln!(io::stderr(), "{line}");
+            })?;
+            writeln!(out, "{}: {met}", asked.out.display())?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }
@@ -81,6 +65,28 @@ fn main() -> io::Result<ExitCode> {
 )]
 fn real_time() -> Instant {
     Instant::now()
+}
+
+fn run_sweep(out: &mut impl Write, asked: &Sweep) -> io::Result<ExitCode> {
+    let with = |seed| Crowd {
+        seed,
+        ..asked.crowd.clone()
+    };
+    let seeds = asked.seeds.from..asked.seeds.to;
+    let setups: Vec<Setup> = seeds
+        .map(|seed| with(seed).setup(asked.scenario.named()))
+        .collect();
+    let reports = sweep::run(&setups, asked.jobs);
+    let mut code = ExitCode::SUCCESS;
+    for report in &reports {
+        if tell(out, report, asked.crowd.json)? != ExitCode::SUCCESS {
+            code = ExitCode::FAILURE;
+        }
+    }
+    if !asked.crowd.json {
+        writeln!(out, "{}", sweep::summary(&reports))?;
+    }
+    Ok(code)
 }
 
 impl Crowd {
@@ -107,24 +113,7 @@ fn tell(out: &mut impl Write, report: &Report, json: bool) -> io::Result<ExitCod
     if json {
         writeln!(out, "{}", serde_json::to_string(report)?)?;
     } else {
-        writeln!(
-            out,
-            "{}, seed {}: {} of {} hosts have {} pieces; last after {:.1} s, half after {:.1} s, bound {:.1} s: {:.3} times; \
-             the seed sent {:.2} copies; {:.2} % more than needed; {} events; trace {}",
-            report.scenario,
-            report.seed,
-            report.completed,
-            report.expected,
-            report.pieces,
-            report.last_seconds,
-            report.p50_seconds,
-            report.bound_seconds,
-            report.ratio_last,
-            report.seed_copies,
-            report.duplicate_fraction * 100.0,
-            report.events,
-            report.trace_hash,
-        )?;
+        writeln!(out, "{report}")?;
     }
     Ok(if report.completed == report.expected {
         ExitCode::SUCCESS

@@ -1,5 +1,10 @@
 //! What a run tells: one object of figures, and the curves behind them.
 
+pub mod book;
+mod picture;
+
+use std::fmt;
+
 use serde::Serialize;
 
 /// The figures of one run.
@@ -41,6 +46,29 @@ pub struct Report {
     pub events: u64,
     /// Fingerprint of everything that was done.
     pub trace_hash: String,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}, seed {}: {} of {} hosts have {} pieces; last after {:.1} s, half after {:.1} s, bound {:.1} s: {:.3} \
+             times; the seed sent {:.2} copies; {:.2} % more than needed; {} events; trace {}",
+            self.scenario,
+            self.seed,
+            self.completed,
+            self.expected,
+            self.pieces,
+            self.last_seconds,
+            self.p50_seconds,
+            self.bound_seconds,
+            self.ratio_last,
+            self.seed_copies,
+            self.duplicate_fraction * 100.0,
+            self.events,
+            self.trace_hash,
+        )
+    }
 }
 
 /// One look at a running crowd.

@@ -4,6 +4,7 @@
 //! measures. The scenarios of the command line are setups by name ([`named`]).
 
 mod crowd;
+mod faults;
 mod named;
 mod plan;
 
@@ -65,6 +66,22 @@ impl Setup {
             plan: Vec::new(),
             mirrors: false,
             patience: 20.0,
+        }
+    }
+
+    fn sort_plan(&mut self) {
+        self.plan.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+
+    /// The same without adversaries and without accidents, to compare with.
+    #[must_use]
+    pub fn clean(&self) -> Self {
+        Self {
+            scenario: format!("{} (clean)", self.scenario),
+            adversaries: Vec::new(),
+            adversaries_seed: false,
+            plan: Vec::new(),
+            ..self.clone()
         }
     }
 

@@ -4,6 +4,7 @@ mod chaos;
 mod fetching;
 mod following;
 mod hostile;
+mod seeds;
 
 use weft_protocol::{
     id::RevisionId,

@@ -10,7 +10,7 @@ use weft_protocol::{
     service::{Command, Event},
 };
 
-use super::Setup;
+use super::{Action, Setup, Whom};
 use crate::{
     Behaviour, HostId, Link, Publisher, World,
     clock::SECOND,
@@ -41,6 +41,8 @@ pub(super) struct Crowd<'a> {
     pub(super) bootstraps: Vec<(HostId, HostId)>,
     /// When the crowd began, in microseconds.
     began: u64,
+    /// The first seeds leave as soon as the peers have everything between them.
+    pub(super) leave_when_covered: bool,
 }
 
 /// One host that fetches.
@@ -126,6 +128,7 @@ impl<'a> Crowd<'a> {
             peers: Vec::new(),
             bootstraps: Vec::new(),
             began: 0,
+            leave_when_covered: false,
         };
         for at in 0..setup.peers {
             let behaviour = crowd.behaviour(at);
@@ -283,7 +286,12 @@ impl<'a> Crowd<'a> {
             self.run_to(next);
             seconds = next;
             self.try_again();
-            moments.push(self.look(seconds));
+            let moment = self.look(seconds);
+            if self.leave_when_covered && moment.copies_min > self.seeds.len() as f64 {
+                self.leave_when_covered = false;
+                self.act(Action::Leave(Whom::Seeds));
+            }
+            moments.push(moment);
             let waits = plan.peek().is_some();
             if !waits && self.is_over() {
                 break;
@@ -292,15 +300,26 @@ impl<'a> Crowd<'a> {
         moments
     }
 
-    /// Whoever was told that his fetch failed asks again, as people do.
+    /// Whoever was told that his fetch failed asks again, as people do; who knows nobody any more asks around for
+    /// somebody.
     fn try_again(&mut self) {
         let done = self.done();
         for member in self.peers.clone() {
             let host = self.world.host(member.host);
-            let idle = host.is_up() && host.open_commands.is_empty();
-            if idle && !self.setup.mirrors && !member.left && !done.contains_key(&member.host) {
-                self.world
-                    .command(member.host, World::fetch_latest(&self.publisher));
+            if !host.is_up() || member.left || done.contains_key(&member.host) {
+                continue;
+            }
+            let (lonely, idle) = (host.connected.is_empty(), host.open_commands.is_empty());
+            if lonely {
+                let everybody = self.everybody();
+                let other = self.rng.choice(&everybody).copied();
+                if let Some(other) = other.filter(|other| self.world.host(*other).is_up()) {
+                    self.world.connect(member.host, other);
+                }
+            }
+            if idle && !self.setup.mirrors {
+                let command = World::fetch_latest(&self.publisher);
+                self.world.command(member.host, command);
             }
         }
     }

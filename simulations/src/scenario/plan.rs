@@ -26,6 +26,8 @@ pub enum Action {
     Divide(f64),
     /// The cut is mended.
     Heal,
+    /// The first seeds leave as soon as the peers have everything between them.
+    LeaveWhenCovered,
     /// Speeds change to so many bytes per second up and down.
     Speed(Whom, u64, u64),
 }
@@ -75,6 +77,7 @@ impl Crowd<'_> {
                 let links = self.bootstraps.clone();
                 self.world.heal(&links);
             }
+            Action::LeaveWhenCovered => self.leave_when_covered = true,
             Action::Speed(whom, up, down) => self.each(whom, |crowd, host| {
                 crowd.world.set_speed(host, up, down);
             }),

@@ -27,11 +27,12 @@ impl World {
         if provider.epoch != transfer.provider_epoch {
             return self.finish(id, Err(TransferError::Connection));
         }
+        let serves = provider.behaviour.serves();
         let have = provider.disk.have(&transfer.blob, transfer.size);
-        if !provider.offered.contains(&transfer.blob) || !have.contains_range(transfer.pieces) {
+        let has = provider.offered.contains(&transfer.blob) && have.contains_range(transfer.pieces);
+        if serves && !has {
             return self.refused(id, TransferError::Unavailable);
         }
-        let serves = provider.behaviour.serves();
         self.host_mut(transfer.provider).serving.push(id);
         if !serves {
             return;
