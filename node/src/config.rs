@@ -3,6 +3,7 @@
 //! The file is `config.toml` in the data directory. Unknown keys are refused, so that a typing error does not
 //! silently change nothing. Flags and environment variables are one thing here: [`Overrides`].
 
+mod limits;
 mod web_seeds;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
@@ -10,9 +11,10 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use weft_protocol::id::NodeId;
+use weft_protocol::{id::NodeId, swarm::Limits};
 
-pub use self::web_seeds::WebSeed;
+use self::limits::LimitSection;
+pub use self::{limits::Rate, web_seeds::WebSeed};
 use crate::{
     api::{ConfigEntry, ConfigResponse, ConfigSource, ErrorBody, ErrorCode},
     defaults, error, files,
@@ -40,6 +42,8 @@ pub struct Config {
     pub cache_bytes_max: Option<u64>,
     /// Web servers that `weft fetch` asks beside the peers.
     pub web_seeds: Vec<WebSeed>,
+    /// How fast this node may send and receive.
+    pub limits: Limits,
     /// Whether other programs may find this node through the data directory. Off for a node that lives only as long
     /// as one command.
     pub discoverable: bool,
@@ -60,6 +64,10 @@ pub struct Overrides {
     pub bootstrap: Vec<String>,
     /// See [`Config::mdns`].
     pub mdns: Option<bool>,
+    /// Bytes per second sent in all; see [`Config::limits`].
+    pub limit_up: Option<Rate>,
+    /// Bytes per second received in all; see [`Config::limits`].
+    pub limit_down: Option<Rate>,
 }
 
 /// Where peers open TCP connections for data.
@@ -139,6 +147,7 @@ struct File {
     gateway: GatewaySection,
     cache: CacheSection,
     origin: web_seeds::Section,
+    limit: LimitSection,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -196,6 +205,7 @@ impl Config {
             mdns: overrides.mdns.or(file.network.mdns).unwrap_or(true),
             cache_bytes_max: file.cache.bytes_max,
             web_seeds: web_seeds(&file.origin.web)?,
+            limits: file.limit.limits(overrides.limit_up, overrides.limit_down),
             discoverable: true,
             overrides: overrides.clone(),
         };
@@ -270,6 +280,16 @@ pub fn show(home: &Home, overrides: &Overrides) -> Result<ConfigResponse, ErrorB
         source,
         description: description.to_owned(),
     };
+    let rate = |rate: Option<Rate>| {
+        rate.map_or_else(|| "none".to_owned(), |rate| rate.to_string())
+            .into()
+    };
+    let schedule: Vec<String> = file
+        .limit
+        .schedule
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     Ok(ConfigResponse {
         path: home.config().display().to_string(),
         entries: vec![
@@ -326,6 +346,51 @@ pub fn show(home: &Home, overrides: &Overrides) -> Result<ConfigResponse, ErrorB
                 source(false, !file.origin.web.is_empty()),
                 "web servers that hold repositories: PUBLISHER/NAME=URL, separated by commas",
             ),
+            entry(
+                "limit.up",
+                rate(overrides.limit_up.or(file.limit.up)),
+                source(overrides.limit_up.is_some(), file.limit.up.is_some()),
+                "bytes per second sent in all, such as 2MB; `none` for no limit",
+            ),
+            entry(
+                "limit.down",
+                rate(overrides.limit_down.or(file.limit.down)),
+                source(overrides.limit_down.is_some(), file.limit.down.is_some()),
+                "bytes per second received in all",
+            ),
+            entry(
+                "limit.up_per_peer",
+                rate(file.limit.up_per_peer),
+                source(false, file.limit.up_per_peer.is_some()),
+                "bytes per second sent to one peer",
+            ),
+            entry(
+                "limit.down_per_peer",
+                rate(file.limit.down_per_peer),
+                source(false, file.limit.down_per_peer.is_some()),
+                "bytes per second received from one peer",
+            ),
+            entry(
+                "limit.polite",
+                config.limits.rates.polite.into(),
+                source(false, file.limit.polite.is_some()),
+                "whether sending yields when it delays other traffic",
+            ),
+            entry(
+                "limit.schedule",
+                schedule.into(),
+                source(false, !file.limit.schedule.is_empty()),
+                "other rates at times of the week: `mon-fri 08:00-18:00 up=1MB; sat,sun 00:00-24:00 up=none`",
+            ),
+            entry(
+                "limit.utc_offset",
+                file.limit
+                    .utc_offset
+                    .map(|offset| offset.to_string())
+                    .into(),
+                source(false, file.limit.utc_offset.is_some()),
+                "how far the schedule's clock is ahead of UTC, such as +02:00",
+            ),
         ],
     })
 }
@@ -347,6 +412,8 @@ fn list(value: &str) -> Vec<String> {
 }
 
 /// Writes one value into the file; an empty value removes the key. Counts from the next start.
+/// Writes one value into the file; an empty value removes the key. Counts from the next start, or when a running node
+/// takes it up ([`is_live`]).
 ///
 /// # Errors
 /// `Usage` for an unknown key or a value that does not fit it; `Storage` if the file cannot be written.
@@ -363,6 +430,15 @@ pub fn set(home: &Home, key: &str, value: &str) -> Result<(), ErrorBody> {
         "origin.web" => {
             file.origin.web = list(value);
             web_seeds(&file.origin.web)?;
+        }
+        "limit.up" => file.limit.up = parse(key, value, unset)?,
+        "limit.down" => file.limit.down = parse(key, value, unset)?,
+        "limit.up_per_peer" => file.limit.up_per_peer = parse(key, value, unset)?,
+        "limit.down_per_peer" => file.limit.down_per_peer = parse(key, value, unset)?,
+        "limit.polite" => file.limit.polite = parse(key, value, unset)?,
+        "limit.utc_offset" => file.limit.utc_offset = parse(key, value, unset)?,
+        "limit.schedule" => {
+            file.limit.schedule = limits::schedule(value).map_err(|e| misfit(key, value, &e))?;
         }
         _ => {
             return Err(unknown_key(key));
@@ -381,6 +457,11 @@ pub fn set(home: &Home, key: &str, value: &str) -> Result<(), ErrorBody> {
     Config::load(home, &Overrides::default()).map(drop)
 }
 
+/// Whether a running node takes up a change of this key.
+pub fn is_live(key: &str) -> bool {
+    key.starts_with("limit.")
+}
+
 pub(crate) fn unknown_key(key: &str) -> ErrorBody {
     ErrorBody::new(ErrorCode::Usage, format!("there is no setting `{key}`"))
         .with_hint("`weft config show` lists them")
@@ -393,12 +474,14 @@ where
     if unset {
         return Ok(None);
     }
-    value.parse().map(Some).map_err(|e| {
-        ErrorBody::new(
-            ErrorCode::Usage,
-            format!("`{value}` does not fit the setting `{key}`: {e}"),
-        )
-    })
+    value.parse().map(Some).map_err(|e| misfit(key, value, &e))
+}
+
+fn misfit(key: &str, value: &str, reason: &dyn fmt::Display) -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Usage,
+        format!("`{value}` does not fit the setting `{key}`: {reason}"),
+    )
 }
 
 fn read(home: &Home) -> Result<File, ErrorBody> {

@@ -5,7 +5,7 @@ use std::{sync::Arc, thread};
 use tokio::{sync::mpsc, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use weft_protocol::{
-    service::{Params, Service},
+    service::{Command, Params, Service},
     sign::NetworkId,
     wire::Hello,
 };
@@ -101,6 +101,9 @@ impl Node {
         let subsystems = Subsystems::new(network.clone(), transfer.clone(), storage_sender);
         let (actor, service) = Actor::new(machine, clock, subsystems, keys.clone(), inputs);
         let service_task = tokio::spawn(actor.run(cancel.child_token()));
+        // An unread answer would take it back.
+        let limits = Command::SetLimits(config.limits.clone());
+        let _ = service.command(limits).await.answer().await;
 
         // Without its store the node would only pretend to serve.
         tokio::spawn({

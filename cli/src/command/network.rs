@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use weft_node::config::{DataListen, Overrides};
+use weft_node::config::{DataListen, Overrides, Rate};
 
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Network")]
@@ -19,6 +19,12 @@ pub(crate) struct Network {
     /// Node to start from, as its `weft status` shows it under `listen` (may be repeated)
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     pub(crate) bootstrap: Vec<String>,
+    /// Bytes per second to send in all, such as 2MB [default: none]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) limit_up: Option<Rate>,
+    /// Bytes per second to receive in all [default: none]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) limit_down: Option<Rate>,
     /// Do not look for nodes on the local network by multicast DNS
     #[arg(long)]
     pub(crate) no_mdns: bool,
@@ -31,6 +37,8 @@ impl Network {
             listen: self.listen,
             data_listen: self.data_listen,
             bootstrap: self.bootstrap.clone(),
+            limit_up: self.limit_up,
+            limit_down: self.limit_down,
             mdns: self.no_mdns.then_some(false),
             ..Overrides::default()
         }

@@ -1,9 +1,11 @@
 //! `weft config` of a running node.
 
+use weft_protocol::service::Command;
+
 use super::{Operations, blocking_io};
 use crate::{
-    api::{ConfigResponse, ErrorBody, SetConfigRequest, SetConfigResponse},
-    config,
+    api::{ConfigResponse, ErrorBody, ErrorCode, SetConfigRequest, SetConfigResponse},
+    config::{self, Config},
 };
 
 impl Operations {
@@ -19,7 +21,8 @@ impl Operations {
         request: SetConfigRequest,
     ) -> Result<SetConfigResponse, ErrorBody> {
         let (home, running) = (self.home.clone(), self.config.overrides.clone());
-        blocking_io(move || {
+        let live = config::is_live(&request.key);
+        let response = blocking_io(move || {
             config::set(
                 &home,
                 &request.key,
@@ -32,9 +35,24 @@ impl Operations {
                 .ok_or_else(|| config::unknown_key(&request.key))?;
             Ok(SetConfigResponse {
                 entry,
-                restart_required: true,
+                restart_required: !live,
             })
         })
-        .await
+        .await?;
+        if live {
+            self.take_up_limits().await?;
+        }
+        Ok(response)
+    }
+
+    /// Reads the limits again and keeps to them from now on. What flags set at the start goes on to count.
+    async fn take_up_limits(&self) -> Result<(), ErrorBody> {
+        let (home, running) = (self.home.clone(), self.config.overrides.clone());
+        let limits = blocking_io(move || Ok(Config::load(&home, &running)?.limits)).await?;
+        let mut set = self.service.command(Command::SetLimits(limits)).await;
+        set.answer()
+            .await
+            .map(drop)
+            .map_err(|e| ErrorBody::new(ErrorCode::Failure, e.to_string()))
     }
 }
