@@ -9,6 +9,7 @@ mod collect;
 mod config;
 mod fetch;
 mod forget;
+mod hf_cache;
 mod hub;
 mod identities;
 mod inspect;
@@ -35,6 +36,7 @@ use weft_registry::Registry;
 pub(crate) use self::{
     card::{front_matter, parse as parse_card},
     change::{Base, Next},
+    hf_cache::{commit_id, content_id},
     hub::HeldTip,
 };
 use crate::{

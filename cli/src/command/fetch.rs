@@ -1,6 +1,10 @@
 //! `weft fetch`: gets a model by its signed id.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -19,6 +23,7 @@ use crate::{
 Examples:
   weft fetch weft:PUBLISHER/NAME                  the newest revision
   weft fetch alice/tiny@v1.0 --to ./tiny          a tag, into a folder
+  weft fetch alice/tiny --into hf-cache           into the cache of Hugging Face clients, without a second copy
   weft fetch alice/tiny@3fa85c21 --json           a revision, by 8 or more characters of its id
   weft fetch REF --web-seed https://example.org/models/tiny
   weft fetch REF --bootstrap /ip4/192.0.2.1/tcp/4777/p2p/12D3KooW…
@@ -32,6 +37,15 @@ pub(crate) struct Arguments {
     /// Folder for the files [default: inside the data directory]
     #[arg(long, value_name = "DIR", help_heading = "Download")]
     pub(crate) to: Option<PathBuf>,
+    /// Show the files where other programs look for them
+    #[arg(
+        long,
+        value_name = "PLACE",
+        value_enum,
+        conflicts_with = "to",
+        help_heading = "Download"
+    )]
+    pub(crate) into: Option<Place>,
     /// Do not offer it to others
     #[arg(long, help_heading = "Download")]
     pub(crate) no_seed: bool,
@@ -43,6 +57,29 @@ pub(crate) struct Arguments {
     pub(crate) web_seeds: Vec<String>,
     #[command(flatten)]
     pub(crate) network: Network,
+}
+
+/// Where other programs look for files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Place {
+    /// The cache of Hugging Face clients: HF_HUB_CACHE, HF_HOME/hub or ~/.cache/huggingface/hub
+    HfCache,
+}
+
+impl Place {
+    /// Where that is on this machine.
+    fn path(self) -> anyhow::Result<String> {
+        let Self::HfCache = self;
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let below = |root: String, rest: &str| PathBuf::from(root).join(rest);
+        let path = variable("HF_HUB_CACHE")
+            .map(PathBuf::from)
+            .or_else(|| Some(below(variable("HF_HOME")?, "hub")))
+            .or_else(|| Some(below(variable("XDG_CACHE_HOME")?, "huggingface/hub")))
+            .or_else(|| Some(below(variable("HOME")?, ".cache/huggingface/hub")))
+            .context("could not find the cache: HOME is not set")?;
+        absolute(&path)
+    }
 }
 
 pub(crate) fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
@@ -66,27 +103,28 @@ pub(crate) fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()>
 }
 
 fn request(arguments: Arguments) -> anyhow::Result<FetchRequest> {
-    let to = arguments
-        .to
-        .map(|to| {
-            let absolute = std::path::absolute(&to)
-                .with_context(|| format!("could not find `{}`", to.display()))?;
-            let text = absolute.to_str().map(str::to_owned);
-            text.ok_or_else(|| {
-                fail(
-                    ErrorCode::Usage,
-                    format!("the path `{}` is not valid UTF-8", to.display()),
-                    "choose another folder",
-                )
-            })
-        })
-        .transpose()?;
+    let to = arguments.to.as_deref().map(absolute).transpose()?;
+    let cache = arguments.into.map(Place::path).transpose()?;
     Ok(FetchRequest {
         reference: arguments.reference,
         to,
+        cache,
         seed: !arguments.no_seed,
         timeout_seconds: arguments.timeout.map(|timeout| timeout.as_secs().max(1)),
         web_seeds: arguments.web_seeds,
+    })
+}
+
+fn absolute(path: &Path) -> anyhow::Result<String> {
+    let absolute = std::path::absolute(path)
+        .with_context(|| format!("could not find `{}`", path.display()))?;
+    let text = absolute.to_str().map(str::to_owned);
+    text.ok_or_else(|| {
+        fail(
+            ErrorCode::Usage,
+            format!("the path `{}` is not valid UTF-8", path.display()),
+            "choose another folder",
+        )
     })
 }
 

@@ -57,6 +57,9 @@ pub struct FetchRequest {
     pub reference: String,
     /// Absolute path of the folder that shall hold the files; inside the data directory if absent.
     pub to: Option<String>,
+    /// Absolute path of the cache of Hugging Face clients that shall show the files instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
     /// Whether others may fetch it from here.
     pub seed: bool,
     /// Gives up after so many seconds without success; what arrived is kept. `None` waits for peers as long
@@ -71,6 +74,7 @@ impl Default for FetchRequest {
         Self {
             reference: String::new(),
             to: None,
+            cache: None,
             seed: true,
             timeout_seconds: None,
             web_seeds: Vec::new(),

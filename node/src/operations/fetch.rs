@@ -63,13 +63,21 @@ impl Operations {
         };
         let resolved = &fetched.resolved;
         let manifest = self.stored_manifest(resolved.revision).await?;
-        let directory = request.to.map_or_else(
-            || self.view_directory(&resolved.repository, &resolved.revision),
-            PathBuf::from,
-        );
-        let path = self
-            .show(&manifest, directory, target.path.as_ref(), reporter)
-            .await?;
+        let path = match (&request.cache, request.to) {
+            (Some(cache), _) => {
+                let (revision, cache) = (resolved.revision, PathBuf::from(cache));
+                self.show_in_cache(revision, &manifest, &request.reference, &cache, reporter)
+                    .await?
+            }
+            (None, to) => {
+                let directory = to.map_or_else(
+                    || self.view_directory(&resolved.repository, &resolved.revision),
+                    PathBuf::from,
+                );
+                self.show(&manifest, directory, target.path.as_ref(), reporter)
+                    .await?
+            }
+        };
         Ok(FetchResult {
             path: path.display().to_string(),
             repository: resolved.repository.to_string(),

@@ -15,6 +15,7 @@ mod crash;
 mod disk;
 mod forgery;
 mod gateway;
+mod hf_cache;
 mod hub;
 mod hub_writes;
 mod identity;

@@ -15,6 +15,8 @@ use weft_protocol::{
     time::Timestamp,
 };
 
+pub(super) use crate::operations::{commit_id, content_id};
+
 /// What clients take for a commit id: the first 40 hex digits of a revision id.
 pub(super) const COMMIT_LEN: usize = 40;
 
@@ -142,13 +144,6 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A commit id out of a revision id.
-pub(super) fn commit_id(revision: &RevisionId) -> String {
-    let mut text = revision.to_string();
-    text.truncate(COMMIT_LEN);
-    text
-}
-
 /// What a large file is to git.
 #[derive(Debug)]
 pub(super) struct Lfs {
@@ -180,14 +175,6 @@ fn git_sha1(file: &File) -> [u8; 20] {
         (None, Some(lfs)) => git_object("blob", lfs.pointer.as_bytes()),
         (plain, _) => plain.unwrap_or_default(),
     }
-}
-
-/// What identifies a file's content to clients: they name their cached copy so.
-pub(super) fn content_id(file: &File) -> String {
-    file.git_sha1.map_or_else(
-        || HEXLOWER.encode(&file.sha256),
-        |sha1| HEXLOWER.encode(&sha1),
-    )
 }
 
 fn git_object(kind: &str, content: &[u8]) -> [u8; 20] {
