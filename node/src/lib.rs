@@ -19,7 +19,6 @@ mod operations;
 pub mod origin;
 mod service;
 mod storage;
-#[allow(dead_code, reason = "the data plane takes it up step by step")]
 mod store;
 pub mod transfer;
 

@@ -60,6 +60,7 @@ impl Node {
             bind: config.listen,
             tcp: config.data_listen.resolve(config.listen),
             directory: home.blobs(),
+            registry: registry.clone(),
             collect_interval: defaults::COLLECT_INTERVAL,
         };
         let transfer =
@@ -105,19 +106,6 @@ impl Node {
         let limits = Command::SetLimits(config.limits.clone());
         let _ = service.command(limits).await.answer().await;
 
-        // Without its store the node would only pretend to serve.
-        tokio::spawn({
-            let (broken, cancel) = (transfer.broken(), cancel.clone());
-            async move {
-                if cancel
-                    .run_until_cancelled(broken.cancelled())
-                    .await
-                    .is_some()
-                {
-                    cancel.cancel();
-                }
-            }
-        });
         let operations = Arc::new(Operations {
             node: network.node_id(),
             home: home.clone(),
@@ -176,18 +164,6 @@ impl Node {
     /// Fires when somebody asked the node to end, through the control API or [`Node::shutdown`].
     pub fn ended(&self) -> CancellationToken {
         self.cancel.clone()
-    }
-
-    /// Why the node ended by itself, if it did.
-    pub fn failure(&self) -> Option<ErrorBody> {
-        let broken = self.operations.transfer.broken().is_cancelled();
-        broken.then(|| {
-            ErrorBody::new(
-                ErrorCode::Storage,
-                "the blob store has stopped after a failed write, so the node has ended",
-            )
-            .with_hint("free some space if the disk is full, then start it again: nothing is lost")
-        })
     }
 
     /// Ends the node: no new work, what runs is ended, what was received is written down, databases closed.

@@ -49,20 +49,22 @@ use tracing::debug;
 use weft_protocol::id::BlobHash;
 use weft_registry::Registry;
 
-#[allow(unused_imports, reason = "the data plane takes it up step by step")]
+pub use self::error::ImportError;
 pub(crate) use self::{
     blob::Blob,
     collect::Guard,
-    encode::{Encoded, Encoder},
-    error::{Error, ImportError, OpenError},
-    import::{Imported, Observer},
-    index::Listed,
-    tree::{BLOCK_SIZE, GROUP_LEN},
-    write::{Finished, Writer},
+    error::{Error, OpenError},
+    import::Observer,
+    write::Writer,
 };
 use self::{
     checkpoint::Checkpoints, collect::Keep, files::Files, import::Cores, index::Index,
     load::boot_id, room::Room,
+};
+#[cfg(test)]
+use self::{
+    index::Listed,
+    tree::{BLOCK_SIZE, GROUP_LEN},
 };
 
 /// What the store is told at start.
@@ -151,6 +153,7 @@ impl BlobStore {
     ///
     /// # Errors
     /// Failures of the registry.
+    #[cfg(test)]
     pub(crate) fn list(&self) -> Result<Vec<Listed>, Error> {
         self.inner.list()
     }
@@ -162,6 +165,7 @@ impl BlobStore {
     }
 
     /// Where the store keeps the bytes of a blob of its own.
+    #[cfg(test)]
     pub(crate) fn owned_path(&self, hash: &BlobHash) -> PathBuf {
         self.inner.files.data(hash)
     }
@@ -170,6 +174,7 @@ impl BlobStore {
     ///
     /// # Errors
     /// Failures of the disk or of the registry; what could not be synced is tried again later.
+    #[cfg(test)]
     pub(crate) fn checkpoint(&self) -> Result<(), Error> {
         self.inner.checkpoint()
     }

@@ -1,6 +1,6 @@
 //! The data plane: blobs on disk, and their verified transfer between nodes.
 //!
-//! An iroh-blobs file store holds the bytes and iroh's QUIC moves them, from node to node and with nobody in
+//! Our own [`store`](crate::store) holds the bytes; TLS over TCP or iroh's QUIC moves them, from node to node and with nobody in
 //! between: no relay, no directory, no name server. The module decides nothing. It carries out what
 //! `weft_protocol::service` asks for as [`Command`]s and reports what happened as
 //! [`Input`]s; which peer to ask for which piece, and whom to believe, is not its
@@ -16,17 +16,15 @@
 //! - Addresses of peers come from [`Command::LearnAddresses`] and from connections they open to us.
 //!
 //! Reading order: [`Handle`] (the way in), `actor` (commands to tasks), `fetch` and `fault` (getting pieces),
-//! `availability` and `observe` (who has what), `provide` (serving), `peers` (connections), `collect`, `work` and
-//! `durable` (what the store needs around it), `import`, `place` and `read` (files in and out).
+//! `availability` and `observe` (who has what), `provide` (serving), `peers` (connections), `collect` (when garbage
+//! goes), `import`, `place`, `read`, `local` and `spans` (files in and out).
 
 mod actor;
 mod availability;
-mod bridge;
 mod collect;
 mod context;
 mod counters;
 mod decode;
-mod durable;
 mod fault;
 #[cfg(any(test, feature = "faults"))]
 mod faults;
@@ -34,6 +32,7 @@ mod fetch;
 mod import;
 mod link;
 mod local;
+mod observation;
 mod observe;
 mod origins;
 mod peers;
@@ -41,12 +40,10 @@ mod place;
 mod provide;
 mod rates;
 mod read;
-mod room;
 mod spans;
 #[cfg(test)]
 mod tests;
 mod uploads;
-mod work;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -59,10 +56,6 @@ use iroh::{
     Endpoint, RelayMode, SecretKey,
     endpoint::{QuicTransportConfig, VarInt, presets},
 };
-use iroh_blobs::store::{
-    GcConfig,
-    fs::{FsStore, options::Options},
-};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -73,16 +66,19 @@ use weft_protocol::{
     service::{Input, RequestId, UploadId},
     swarm::Rates,
 };
+use weft_registry::Registry;
 
 use self::{actor::Actor, collect::Collector, context::Context, link::Keys};
 pub use self::{
     counters::{Counters, PeerBytes},
-    import::{ImportError, Imported},
+    import::Imported,
     local::Local,
     origins::OpenOrigin,
     place::{PlaceError, Placed},
     read::ReadError,
 };
+pub use crate::store::ImportError;
+use crate::store::{self, BlobStore};
 
 /// Commands that may wait for the actor. It only ever starts tasks, so the queue is short-lived; the bound makes
 /// a stuck data plane felt instead of filling memory.
@@ -95,7 +91,10 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 512;
 /// still fills 1 Gbit/s at 250 ms.
 const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
 
-/// How long an orderly shutdown waits for the store to finish what it is writing.
+/// What fetched bytes leave free: the registry and its logs, and outboards for some GiB.
+const RESERVE: u64 = 16 * 1024 * 1024;
+
+/// How long an orderly shutdown waits for running transfers.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the data plane is told at start.
@@ -109,6 +108,8 @@ pub struct Config {
     pub tcp: TcpListen,
     /// Where blobs live. Must be on the file system of the views if they are to share its disk space.
     pub directory: PathBuf,
+    /// Remembers what is here of each blob.
+    pub registry: Arc<dyn Registry>,
     /// How often unprotected blobs are collected.
     pub collect_interval: Duration,
 }
@@ -139,7 +140,7 @@ pub enum TcpListen {
 /// Why the data plane did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The blob store cannot be opened; another process may hold it.
+    /// The blob store cannot be opened.
     #[error("the blob store at `{directory}` cannot be opened: {reason}")]
     Store {
         /// Where it is.
@@ -253,7 +254,6 @@ pub struct Handle {
     context: Arc<Context>,
     commands: mpsc::Sender<Command>,
     tcp: Option<SocketAddr>,
-    durable: Arc<Mutex<Option<JoinHandle<()>>>>,
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -273,12 +273,11 @@ pub async fn spawn(
     let listener = bind_tcp(config.tcp).await?;
     let keys = Keys::new(&SecretKey::from_bytes(&config.secret_key_seed));
     let keys = Arc::new(keys.map_err(|error| StartError::Tls(error.to_string()))?);
-    let store = open_store(&config, &collector).await?;
+    let store = open_store(&config).await?;
     let endpoint = match bind_endpoint(&config).await {
         Ok(endpoint) => endpoint,
         Err(error) => {
-            // The store holds a lock that a second try would trip over.
-            store.shutdown().await.ok();
+            store.close();
             return Err(error);
         }
     };
@@ -286,20 +285,18 @@ pub async fn spawn(
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
     debug!(id = %endpoint.id().fmt_short(), quic = ?endpoint.bound_sockets(), ?tcp, "data plane listens");
-    let (durable, durable_task) = durable::spawn(store.as_ref().clone());
     let context = Arc::new(Context::new(
         (endpoint, keys),
-        store,
-        &config.directory,
+        store.clone(),
         inputs,
-        collector,
-        durable,
+        Arc::clone(&collector),
         cancel.child_token(),
     ));
     let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
     let mut tasks = vec![
         tokio::spawn(Actor::new(Arc::clone(&context), receiver).run()),
         tokio::spawn(provide::accept(Arc::clone(&context))),
+        tokio::spawn(collector.run(store, context.cancel.clone())),
     ];
     if let Some(listener) = listener {
         let accept = provide::links::accept(Arc::clone(&context), listener);
@@ -310,7 +307,6 @@ pub async fn spawn(
         commands,
         tcp,
         tasks: Arc::new(Mutex::new(tasks)),
-        durable: Arc::new(Mutex::new(Some(durable_task))),
     })
 }
 
@@ -336,18 +332,20 @@ async fn bind_tcp(listen: TcpListen) -> Result<Option<TcpListener>, StartError> 
     }
 }
 
-async fn open_store(config: &Config, collector: &Arc<Collector>) -> Result<FsStore, StartError> {
-    let mut options = Options::new(&config.directory);
-    options.gc = Some(GcConfig {
-        interval: collect::PAUSE,
-        add_protected: Some(collector.callback()),
-    });
-    FsStore::load_with_opts(config.directory.join("blobs.db"), options)
-        .await
-        .map_err(|error| StartError::Store {
-            directory: config.directory.clone(),
-            reason: format!("{error:#}"),
-        })
+async fn open_store(config: &Config) -> Result<BlobStore, StartError> {
+    let directory = config.directory.clone();
+    let registry = Arc::clone(&config.registry);
+    let settings = store::Config {
+        directory: directory.clone(),
+        reserve: RESERVE,
+    };
+    let opened = tokio::task::spawn_blocking(move || BlobStore::open(settings, registry)).await;
+    let failed = |reason: String| StartError::Store { directory, reason };
+    match opened {
+        Ok(Ok(store)) => Ok(store),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
+    }
 }
 
 async fn bind_endpoint(config: &Config) -> Result<Endpoint, StartError> {
@@ -433,14 +431,9 @@ impl Handle {
         self.context.counters.snapshot()
     }
 
-    /// Fires when the blob store has failed for good: it must be opened anew.
-    pub fn broken(&self) -> CancellationToken {
-        self.context.durable.broken()
-    }
-
     /// Collects what is not protected now, and returns when that is done.
     pub async fn collect(&self) {
-        self.context.collector.collect_now().await;
+        collect::collect_now(&self.context.store).await;
     }
 
     /// Ends the data plane in order: no new work, running fetches ended, connections closed, what was received
@@ -463,20 +456,10 @@ impl Handle {
         for task in tasks {
             join(task).await;
         }
-        context.durable.close();
-        let durable = {
-            let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-            durable.take()
-        };
-        if let Some(durable) = durable {
-            join(durable).await;
+        let store = context.store.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
+            error!("the blob store did not close: {error}");
         }
-        context.work.clear();
-        let idle = tokio::time::timeout(SHUTDOWN_TIMEOUT, context.store.wait_idle()).await;
-        if !matches!(idle, Ok(Ok(()))) {
-            warn!("the blob store was still busy at shutdown");
-        }
-        context.store.shutdown().await.ok();
     }
 }
 

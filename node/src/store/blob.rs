@@ -150,6 +150,18 @@ impl Blob {
         bytes.end <= self.size && lock(&self.state).written.contains_range(groups)
     }
 
+    /// How many bytes from `offset` on are here without a gap.
+    pub(crate) fn ready_from(&self, offset: u64) -> u64 {
+        let group = offset / tree::GROUP_LEN;
+        lock(&self.state)
+            .written
+            .runs()
+            .find(|run| (u64::from(run.start)..u64::from(run.end)).contains(&group))
+            .map_or(0, |run| {
+                tree::bytes(run, self.size).end.saturating_sub(offset)
+            })
+    }
+
     /// Whether all of it is here.
     pub(crate) fn is_complete(&self) -> bool {
         lock(&self.state).written.is_full()
@@ -168,6 +180,11 @@ impl Blob {
     /// The chunks that are here, as the observe protocol says it.
     pub(crate) fn chunk_ranges(&self) -> ChunkRanges {
         tree::chunks(&lock(&self.state).written, self.size)
+    }
+
+    /// Whether nothing of it is here and nobody writes to it.
+    pub(super) fn is_unused(&self) -> bool {
+        self.have().is_empty() && self.writers.load(Ordering::Acquire) == 0
     }
 
     pub(super) fn groups(&self) -> u32 {

@@ -73,6 +73,7 @@ impl Checkpoints {
         lock(&self.waiting).remove(hash);
     }
 
+    #[cfg(test)]
     pub(super) fn waiting(&self) -> Vec<Arc<Blob>> {
         lock(&self.waiting).values().map(Arc::clone).collect()
     }

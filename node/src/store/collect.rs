@@ -78,6 +78,7 @@ impl BlobStore {
     ///
     /// # Errors
     /// Failures of the disk or of the registry.
+    #[cfg(test)]
     pub(crate) fn remove(&self, hash: &BlobHash) -> Result<(), Error> {
         self.inner.remove(hash, |_| false).map(drop)
     }

@@ -115,7 +115,7 @@ pub(crate) enum OpenError {
 
 /// Why a file was not taken in.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ImportError {
+pub enum ImportError {
     /// It cannot be read.
     #[error("`{path}` cannot be read")]
     Read {

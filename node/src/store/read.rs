@@ -4,21 +4,28 @@ use std::{io, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 use bao_tree::TreeNode;
 use bytes::Bytes;
-use weft_protocol::layout::PieceRange;
+use weft_protocol::{layout::PieceRange, piece_set::PieceSet};
 
 use super::{
     blob::Blob,
     error::Error,
     outboard::PAIR_LEN,
     tree::{self, Pair},
-    verify::{self, Wrong},
+    verify::{self, Step, Wrong},
 };
+
+/// 16 KiB.
+const GROUP_LOG2: u32 = 14;
 
 impl Blob {
     /// Reads bytes as they are on disk, without a look at their hashes.
     ///
     /// # Errors
     /// If they are not here, or the file is shorter than it should be.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a delta reads what it copies from")
+    )]
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let end = offset.saturating_add(buffer.len() as u64);
         if !self.has(&(offset..end)) {
@@ -68,10 +75,41 @@ impl Blob {
         Ok(Bytes::from(buffer).slice(clip(range.start)..clip(range.end)))
     }
 
+    /// All pairs above subtrees of 2^`log2` bytes (16 KiB at least), checked.
+    ///
+    /// # Errors
+    /// If the tree cannot be read, or is wrong; then what lies below stops being here.
+    pub(crate) fn pairs_above(self: &Arc<Self>, log2: u8) -> Result<Vec<(TreeNode, Pair)>, Error> {
+        let log2 = u32::from(log2).clamp(GROUP_LOG2, u64::BITS - 1);
+        // The way down to the first group of each subtree passes all that is wanted.
+        let mut firsts = PieceSet::empty(self.groups());
+        for group in (0..self.groups()).step_by(1 << (log2 - GROUP_LOG2).min(31)) {
+            firsts.insert(group);
+        }
+        let mut pairs = Vec::new();
+        let walked = verify::walk(self, &tree::chunks(&firsts, self.size), &mut |step| {
+            // A node of level n is over 2^(n+1) chunks of 2^10 bytes.
+            if let Step::Pair(node, pair) = step
+                && node.level() + 10 >= log2
+            {
+                pairs.push((node, pair));
+            }
+        });
+        match walked {
+            Ok(()) => Ok(pairs),
+            Err(Wrong::Unreadable(error)) => Err(error),
+            Err(Wrong::Parent(wrong)) => Err(self.wrong(wrong)),
+        }
+    }
+
     /// The hashes of a node's children as they were stored, unchecked; `None` if they are not known.
     ///
     /// # Errors
     /// If the tree cannot be read.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a delta compares with what is known")
+    )]
     pub(crate) fn parent(&self, node: TreeNode) -> Result<Option<Pair>, Error> {
         let Some(index) = self.tree().pre_order_offset(node) else {
             return Ok(None);

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use bao_tree::iter::BaoChunk;
+use bao_tree::{ChunkRanges, TreeNode, iter::BaoChunk};
 use weft_protocol::{id::BlobHash, layout::PieceRange, piece_set::PieceSet};
 
 use super::{
@@ -34,16 +34,25 @@ pub(super) enum Wrong {
     Unreadable(Error),
 }
 
-/// The hashes of a run of groups as its tree has them, checked up to the root.
-pub(super) fn expected(blob: &Blob, run: PieceRange) -> Result<Vec<Hash>, Wrong> {
-    let mut hashes = Vec::with_capacity(run.len() as usize);
+/// Something that a walk comes to.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A pair, found right.
+    Pair(TreeNode, Pair),
+    /// A group, and what it should hash to.
+    Group(Hash),
+}
+
+/// Walks down the tree to these chunks, checking pairs on the way.
+pub(super) fn walk(
+    blob: &Blob,
+    chunks: &ChunkRanges,
+    visit: &mut dyn FnMut(Step),
+) -> Result<(), Wrong> {
     let outboard = blob.outboard.open().map_err(Wrong::Unreadable)?;
     let shape = blob.tree();
-    let mut wanted = PieceSet::empty(run.end);
-    wanted.insert_range(run);
-    let ranges = tree::chunks(&wanted, blob.size);
     let mut above = vec![*blob.hash.as_bytes()];
-    for item in shape.ranges_pre_order_chunks_iter_ref(&ranges, 0) {
+    for item in shape.ranges_pre_order_chunks_iter_ref(chunks, 0) {
         let hash = above.pop().expect("each item was announced by its parent");
         match item {
             BaoChunk::Parent {
@@ -66,10 +75,24 @@ pub(super) fn expected(blob: &Blob, run: PieceRange) -> Result<Vec<Hash>, Wrong>
                 }
                 above.extend(right.then_some(r));
                 above.extend(left.then_some(l));
+                visit(Step::Pair(node, pair));
             }
-            BaoChunk::Leaf { .. } => hashes.push(hash),
+            BaoChunk::Leaf { .. } => visit(Step::Group(hash)),
         }
     }
+    Ok(())
+}
+
+/// The hashes of a run of groups as its tree has them, checked up to the root.
+pub(super) fn expected(blob: &Blob, run: PieceRange) -> Result<Vec<Hash>, Wrong> {
+    let mut wanted = PieceSet::empty(run.end);
+    wanted.insert_range(run);
+    let mut hashes = Vec::with_capacity(run.len() as usize);
+    walk(blob, &tree::chunks(&wanted, blob.size), &mut |step| {
+        if let Step::Group(hash) = step {
+            hashes.push(hash);
+        }
+    })?;
     Ok(hashes)
 }
 

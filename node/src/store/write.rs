@@ -6,13 +6,13 @@ use std::{
     os::unix::fs::MetadataExt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use bao_tree::TreeNode;
 use tracing::debug;
-use weft_protocol::id::BlobHash;
+use weft_protocol::{id::BlobHash, layout::Layout};
 
 use super::{
     BlobStore,
@@ -23,6 +23,9 @@ use super::{
     tree::{self, GROUP_LEN, Pair},
 };
 
+/// What a caller gathers before it writes.
+const BUFFERED_MAX: u64 = 512 * 1024;
+
 /// One stream's way into a blob; any number of them may write to one at once. While it lives the blob is not collected.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -32,6 +35,11 @@ pub(crate) struct Writer {
     _outboard: Option<Arc<File>>,
     _promise: Promise,
     is_noted: AtomicBool,
+    /// Bytes written since the last note.
+    unnoted: AtomicU64,
+    /// At so many of them it is time for one: what is not noted when the process ends is fetched again, and that is to be
+    /// less than a piece, with what the caller still has in its buffers.
+    note_at: u64,
 }
 
 /// How things stood when a writer ended.
@@ -64,6 +72,8 @@ impl BlobStore {
             _outboard: None,
             _promise: Promise::default(),
             is_noted: AtomicBool::new(true),
+            unnoted: AtomicU64::new(0),
+            note_at: Layout::new(size).piece_len.saturating_sub(BUFFERED_MAX),
         };
         if blob.is_complete() {
             return Ok(writer);
@@ -89,11 +99,6 @@ impl BlobStore {
 }
 
 impl Writer {
-    /// What is written to.
-    pub(crate) fn blob(&self) -> &Arc<Blob> {
-        &self.blob
-    }
-
     /// Stores a run that was verified. `leaves` lie one behind the other, the first byte at `offset`; they are whole
     /// groups, or end with the blob. `parents` are the hash pairs above them that came with them: all of them from the
     /// root on, except those that an earlier run through this writer had. Trusts the caller.
@@ -144,6 +149,13 @@ impl Writer {
         self.is_noted.store(false, Ordering::Release);
         blob.trail(data, bytes);
         blob.add(groups);
+        if self.unnoted.fetch_add(len, Ordering::AcqRel) + len >= self.note_at {
+            self.unnoted.store(0, Ordering::Release);
+            if let Err(error) = blob.note() {
+                // The bytes are here; whoever finishes hears of it if it lasts.
+                debug!(blob = %blob.hash.fmt_short(), "not noted: {error}");
+            }
+        }
         Ok(())
     }
 

@@ -68,7 +68,6 @@ impl Actor {
                 _ = tidy.tick() => {
                     self.context.peers.close_idle();
                     self.context.links.close_idle();
-                    self.context.work.tidy();
                 }
             }
         }
@@ -88,7 +87,9 @@ impl Actor {
                 self.context.links.learn(peer, tcp);
             }
             Command::Inspect { request, blobs } => self.inspect(request, blobs),
-            Command::Protect { blobs } => self.context.collector.protect(&blobs),
+            Command::Protect { blobs } => {
+                self.context.collector.protect(&self.context.store, &blobs);
+            }
             Command::Offer { blobs } => self.context.offer(&blobs),
             Command::Observe { peer, blob, size } => self.observe(Watch { peer, blob, size }),
             Command::Unobserve { peer, blob } => {
@@ -130,8 +131,6 @@ impl Actor {
         let context = Arc::clone(&self.context);
         let cancel = context.cancel.clone();
         let inspection = async move {
-            // What a round of collection that is under way may still remove must not be counted as here.
-            context.collector.settled().await;
             let have = availability::inspect(&context, blobs).await;
             context
                 .report(Input::BlobsInspected { request, have })

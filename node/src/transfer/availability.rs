@@ -1,6 +1,5 @@
 //! From chunk ranges to pieces: what is here, and what a peer says it has.
 
-use futures::{StreamExt, stream};
 use iroh_blobs::protocol::ChunkRanges;
 use weft_protocol::{
     id::BlobHash,
@@ -8,12 +7,10 @@ use weft_protocol::{
     piece_set::PieceSet,
 };
 
-use super::context::{Context, hash};
+use super::context::Context;
 
 /// Bytes of a BLAKE3 chunk.
 const CHUNK_LEN: u64 = 1_024;
-/// Blobs looked at together; each is a read of the store's database and perhaps two opened files.
-const INSPECT_TOGETHER: usize = 16;
 
 /// The pieces whose every chunk is in `ranges`.
 pub(super) fn pieces(layout: Layout, ranges: &ChunkRanges) -> PieceSet {
@@ -44,15 +41,20 @@ pub(super) fn pieces(layout: Layout, ranges: &ChunkRanges) -> PieceSet {
 /// What is here of each blob, in the order asked. A blob that cannot be read counts as absent, and so does one
 /// that has another size than its manifest says.
 pub(super) async fn inspect(context: &Context, blobs: Vec<(BlobHash, u64)>) -> Vec<PieceSet> {
-    stream::iter(blobs)
-        .map(|(blob, size)| async move {
-            let layout = Layout::new(size);
-            match context.store.observe(hash(blob)).await {
-                Ok(bitfield) if bitfield.size() == size => pieces(layout, &bitfield.ranges),
-                Ok(_) | Err(_) => PieceSet::empty(layout.pieces()),
+    let store = context.store.clone();
+    let nothing: Vec<_> = blobs
+        .iter()
+        .map(|(_, size)| PieceSet::empty(Layout::new(*size).pieces()))
+        .collect();
+    let looked = tokio::task::spawn_blocking(move || {
+        let look = |(hash, size): &(BlobHash, u64)| {
+            let layout = Layout::new(*size);
+            match store.blob(hash).filter(|blob| blob.size() == *size) {
+                Some(blob) => blob.pieces(layout),
+                None => PieceSet::empty(layout.pieces()),
             }
-        })
-        .buffered(INSPECT_TOGETHER)
-        .collect()
-        .await
+        };
+        blobs.iter().map(look).collect()
+    });
+    looked.await.unwrap_or(nothing)
 }

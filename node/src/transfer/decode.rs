@@ -9,11 +9,12 @@ use bao_tree::{
     iter::{BaoChunk, ResponseIter},
 };
 use blake3::hazmat::{self, HasherExt, Mode};
+use weft_protocol::layout::Layout;
 
 /// Verification grain: 16 chunks of 1 KiB, as everywhere in iroh-blobs.
 const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
 
-/// Content handed to the store at once.
+/// Content handed to the store at once; less if a piece is shorter, for what was not handed over is lost in a crash.
 pub(super) const RUN_LEN: usize = 512 * 1024;
 
 /// Verified content of a blob.
@@ -55,6 +56,7 @@ pub(super) struct Decoder {
     small_len: usize,
     /// Content: verified up to `verified`, then what has come of the next leaf.
     data: Vec<u8>,
+    run_len: usize,
     verified: usize,
     offset: u64,
     parents: Vec<(TreeNode, [u8; 64])>,
@@ -86,6 +88,8 @@ impl Decoder {
             // A range that reaches the last chunk has no end, for the one who answers as well.
             ranges |= ChunkRanges::from(last..);
         }
+        let piece_len = usize::try_from(Layout::new(size).piece_len).unwrap_or(RUN_LEN);
+        let run_len = piece_len.min(RUN_LEN);
         Self {
             size,
             items: ResponseIter::new(tree, ranges),
@@ -93,7 +97,8 @@ impl Decoder {
             wants: Wants::Size,
             small: [0; 64],
             small_len: 0,
-            data: Vec::with_capacity(RUN_LEN),
+            data: Vec::with_capacity(run_len),
+            run_len,
             verified: 0,
             offset: 0,
             parents: Vec::new(),
@@ -253,7 +258,8 @@ impl Decoder {
                 ..
             }) => {
                 let here = start_chunk.to_bytes();
-                if self.verified + size > RUN_LEN || here != self.offset + self.verified as u64 {
+                if self.verified + size > self.run_len || here != self.offset + self.verified as u64
+                {
                     self.flush(store).map_err(DecodeError::Store)?;
                     self.offset = here;
                 }

@@ -4,10 +4,10 @@
 //! or is reset is a peer that lacks the range, is busy, or found its own copy damaged; a connection that breaks is
 //! nobody's fault; and what our own disk says is ours.
 
-use std::{io, path::Path};
+use std::io;
 
 use iroh::endpoint::{ConnectionError, VarInt};
-use iroh_blobs::{api, protocol::ERR_PERMISSION};
+use iroh_blobs::protocol::ERR_PERMISSION;
 use weft_protocol::service::{StorageError, TransferError};
 
 use super::peers::CLOSE_BANNED;
@@ -31,35 +31,6 @@ pub(super) fn connection(error: &ConnectionError) -> TransferError {
         _ => TransferError::Connection,
     }
 }
-
-/// The store refused a write.
-pub(super) fn storage(error: &api::Error) -> StorageError {
-    match error {
-        api::Error::Io(error) => io_storage(error),
-    }
-}
-
-/// Why the store fails. After one failed write it refuses the writes beside it without saying why, so the disk
-/// itself is asked.
-pub(super) async fn cause(error: StorageError, folder: &Path) -> StorageError {
-    if error == StorageError::Full {
-        return error;
-    }
-    let probe = folder.join("probe");
-    let tried = tokio::task::spawn_blocking(move || {
-        let written = std::fs::write(&probe, vec![0; PROBE_LEN]);
-        // What cannot be removed now is overwritten by the next probe.
-        let _ = std::fs::remove_file(&probe);
-        written
-    });
-    match tried.await {
-        Ok(Err(error)) if io_storage(&error) == StorageError::Full => StorageError::Full,
-        _ => error,
-    }
-}
-
-/// A disk without room for this is full for a program that stores models.
-const PROBE_LEN: usize = 1024 * 1024;
 
 /// The operating system refused a file operation.
 pub(super) fn io_storage(error: &io::Error) -> StorageError {
@@ -91,12 +62,12 @@ mod tests {
 
     #[test]
     fn full_disk_is_told_apart() {
-        let full = api::Error::Io(io::Error::from(io::ErrorKind::StorageFull));
-        assert_eq!(storage(&full), StorageError::Full);
-        let other = api::Error::Io(io::Error::other("poisoned storage"));
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(io_storage(&full), StorageError::Full);
+        let other = io::Error::other("no such device");
         assert_eq!(
-            storage(&other),
-            StorageError::Failed("poisoned storage".to_owned())
+            io_storage(&other),
+            StorageError::Failed("no such device".to_owned())
         );
     }
 }

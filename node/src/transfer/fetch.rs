@@ -4,7 +4,7 @@ mod intake;
 mod quic;
 mod tcp;
 
-use std::{num::NonZeroU64, sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc};
 
 use iroh_blobs::{
     Hash,
@@ -18,17 +18,8 @@ use weft_protocol::{
     service::{Input, RequestId, TransferError},
 };
 
-pub(super) use self::intake::{Failure, Intake};
-use super::{
-    context::{Context, hash},
-    fault,
-    work::Working,
-};
-
-/// Tries to get into the store's inbox of a blob before the fetch is given up as unavailable.
-const BUSY_TRIES: u32 = 20;
-/// Pause between them; the inbox drains in microseconds.
-const BUSY_PAUSE: Duration = Duration::from_millis(5);
+pub(super) use self::intake::Intake;
+use super::context::{Context, hash};
 
 /// What to fetch.
 #[derive(Debug, Clone)]
@@ -73,41 +64,18 @@ async fn fetch(
             Err(TransferError::Unavailable)
         };
     };
-    let cancelled = || TransferError::Cancelled;
-    cancel
-        .run_until_cancelled(context.recover(blob))
-        .await
-        .ok_or_else(cancelled)?;
-    let working = cancel
-        .run_until_cancelled(context.work.enter(&context.store, blob))
-        .await
-        .ok_or_else(cancelled)?;
-    let working = Arc::new(working);
     let bytes = Layout::new(order.size).bytes(order.pieces);
-    let _promise = context.room.promise(bytes.end - bytes.start)?;
     let ranges = ChunkRanges::bytes(bytes.start..bytes.end);
-    let mut tries = 0;
-    let result = loop {
-        // What is here already is not asked for again.
-        let missing = match context.store.observe(blob).await {
-            Ok(bitfield) => &ranges - &bitfield.ranges,
-            Err(_) => ranges.clone(),
-        };
-        if missing.is_empty() {
-            break Ok(());
-        }
-        let get = get(context, order, missing, (blob, size), &working, cancel);
-        match Box::pin(get).await {
-            Err(Failure::Busy) if tries < BUSY_TRIES => {
-                tries += 1;
-                tokio::time::sleep(BUSY_PAUSE).await;
-            }
-            Err(Failure::Busy) => break Err(TransferError::Unavailable),
-            Err(Failure::Transfer(error)) => break Err(error),
-            Ok(()) => break Ok(()),
-        }
+    // What is here already is not asked for again.
+    let here = context.blob(order.blob).await;
+    let missing = match here.filter(|here| here.size() == order.size) {
+        Some(here) => &ranges - &here.chunk_ranges(),
+        None => ranges,
     };
-    conclude(context, blob, &working, result).await
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Box::pin(get(context, order, missing, (blob, size), cancel)).await
 }
 
 /// Asks for `ranges` and stores what comes.
@@ -116,15 +84,14 @@ async fn get(
     order: &Order,
     ranges: ChunkRanges,
     blob: (Hash, NonZeroU64),
-    working: &Arc<Working>,
     cancel: &CancellationToken,
-) -> Result<(), Failure> {
-    let cancelled = || Failure::Transfer(TransferError::Cancelled);
+) -> Result<(), TransferError> {
+    let cancelled = || TransferError::Cancelled;
     let request = Request::Get(GetRequest::blob_ranges(blob.0, ranges.clone()));
     let request = postcard::to_allocvec(&request).map_err(|_| TransferError::Unavailable)?;
-    let intake = Intake::new(context, order, ranges.clone(), blob, working, cancel);
+    let intake = Intake::new(context, order, ranges.clone(), blob, cancel);
     if context.peers.is_banned(order.peer) {
-        return Err(TransferError::Refused.into());
+        return Err(TransferError::Refused);
     }
     if let Some(origin) = context.origins.get(&order.peer) {
         return origin.get(&order.blob, ranges, cancel, intake).await;
@@ -141,36 +108,4 @@ async fn get(
         .await
         .ok_or_else(cancelled)??;
     quic::get(lease.connection(), request, cancel, intake).await
-}
-
-/// What follows from how it ended.
-async fn conclude(
-    context: &Context,
-    blob: Hash,
-    working: &Working,
-    result: Result<(), TransferError>,
-) -> Result<(), TransferError> {
-    match &result {
-        Ok(()) => {
-            let bitfield = context.store.observe(blob).await;
-            let complete = bitfield.is_ok_and(|bitfield| bitfield.is_complete());
-            if complete || !working.is_recorded() {
-                context.durable.sync().await?;
-                working.set_recorded();
-            }
-            if complete {
-                working.release();
-                context.mark_intact(blob);
-            }
-        }
-        // After a failed write the store's state of the blob is unusable until it is loaded afresh.
-        Err(TransferError::Storage(_)) => working.release(),
-        Err(_) => {}
-    }
-    match result {
-        Err(TransferError::Storage(error)) => {
-            Err(fault::cause(error, &context.files.temp_path).await.into())
-        }
-        result => result,
-    }
 }

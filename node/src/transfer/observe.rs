@@ -6,8 +6,8 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use futures::StreamExt;
-use iroh_blobs::protocol::{ChunkRanges, ObserveRequest};
+use futures::{StreamExt, stream};
+use iroh_blobs::protocol::ChunkRanges;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -21,6 +21,7 @@ use weft_protocol::{
 use super::{
     availability,
     context::{Context, hash},
+    observation::Observation,
     peers::Lease,
 };
 
@@ -86,11 +87,13 @@ async fn follow(context: &Arc<Context>, watch: Watch) -> Result<Infallible, Lost
 /// Reports changes until the peer has all pieces.
 async fn until_full(context: &Context, watch: Watch, lease: &Lease) -> Result<(), Lost> {
     let layout = Layout::new(watch.size);
-    let request = ObserveRequest::new(hash(watch.blob));
-    let changes = context
-        .store
-        .remote()
-        .observe(lease.connection().clone(), request);
+    let observation = Observation::begin(lease.connection(), hash(watch.blob))
+        .await
+        .map_err(|_| Lost::Ended)?;
+    let changes = stream::unfold(observation, |mut observation| async {
+        let item = observation.next().await.ok()?;
+        Some((item, observation))
+    });
     let mut changes = Box::pin(changes);
     let mut ranges = ChunkRanges::empty();
     let mut reported: Option<PieceSet> = None;
@@ -99,13 +102,13 @@ async fn until_full(context: &Context, watch: Watch, lease: &Lease) -> Result<()
     loop {
         tokio::select! {
             change = changes.next() => {
-                let Some(Ok(change)) = change else {
+                let Some(change) = change else {
                     return Err(Lost::Ended);
                 };
                 // The first item is the state, each later one the difference to the state before.
                 ranges = &ranges ^ &change.ranges;
-                if !ranges.is_empty() && change.size() != watch.size {
-                    return Err(Lost::Size(change.size()));
+                if !ranges.is_empty() && change.size != watch.size {
+                    return Err(Lost::Size(change.size));
                 }
                 changed = true;
             }

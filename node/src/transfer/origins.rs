@@ -19,12 +19,7 @@ use weft_protocol::{
     service::{Input, TransferError},
 };
 
-use super::{
-    Handle,
-    context::Context,
-    fetch::{Failure, Intake},
-    observe::Watch,
-};
+use super::{Handle, context::Context, fetch::Intake, observe::Watch};
 use crate::origin::Origin;
 
 /// Spans between the web server and the store: one on its way while one is written.
@@ -118,7 +113,7 @@ impl Open {
         ranges: ChunkRanges,
         cancel: &CancellationToken,
         mut intake: Intake,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TransferError> {
         let (sink, mut spans) = mpsc::channel::<Bytes>(SPANS_QUEUED);
         let stored = tokio::task::spawn_blocking(move || {
             let mut taken = Ok(());
@@ -137,11 +132,9 @@ impl Open {
                 () = self.closed.cancelled() => Err(TransferError::Connection),
             }
         };
-        let stored = stored
-            .await
-            .unwrap_or_else(|_| Err(TransferError::Connection.into()));
+        let stored = stored.await.unwrap_or(Err(TransferError::Connection));
         // A store that fails ends the answer too, and has more to say.
         stored?;
-        answered.map_err(Failure::from)
+        answered
     }
 }

@@ -1,8 +1,8 @@
 //! Files out: a complete blob shown under a path, without a second copy where the file system allows.
 //!
 //! The path is a hard link to the store's own file, so it must not be written to: it is made read-only. What
-//! cannot be linked (another file system, a file imported by reference, a blob small enough to live in the store's
-//! database) is copied, as a reflink where possible, and checked before it appears under its name.
+//! cannot be linked (another file system, a file imported by reference) is copied, as a reflink where possible, and checked
+//! before it appears under its name.
 //!
 //! Nothing outside the given root is touched: links on the way are refused, not followed. This guards against
 //! what lies on the disk, not against somebody who changes it at the same moment.
@@ -11,21 +11,15 @@ use std::{
     ffi::OsString,
     fs::{self, File, Metadata},
     io::{self, Read},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-use iroh_blobs::api::blobs::{BlobStatus, ExportMode, ExportOptions};
 use weft_protocol::{id::BlobHash, path::RepoPath, service::StorageError};
 
-use super::{
-    Handle,
-    context::{Context, hash},
-    fault,
-};
+use super::{Handle, fault};
+use crate::store::Blob;
 
 /// What is read at once for hashing.
 const READ_LEN: usize = 1024 * 1024;
@@ -78,61 +72,31 @@ impl Handle {
         root: &Path,
         path: &RepoPath,
     ) -> Result<Placed, PlaceError> {
-        let status = self.context.store.status(hash(blob)).await;
-        let Ok(BlobStatus::Complete { size }) = status else {
+        let Some(held) = self.context.blob(blob).await else {
             return Err(PlaceError::Incomplete(blob));
         };
-        let owned = self.context.files.data_path(&hash(blob));
-        let context = Arc::clone(&self.context);
+        if !held.is_complete() {
+            return Err(if held.is_damaged() {
+                PlaceError::Damaged(blob)
+            } else {
+                PlaceError::Incomplete(blob)
+            });
+        }
         let root = root.to_owned();
         let relative = path.as_str().to_owned();
-        let step = blocking(move || {
+        blocking(move || {
             let (parent, name) = prepare(&root, &relative)?;
             let target = parent.join(&name);
             match fs::symlink_metadata(&target) {
-                Ok(metadata) => check_present(&target, &metadata, &owned, blob, size)
-                    .map(|()| Step::Done(Placed::Present)),
+                Ok(metadata) => check_present(&target, &metadata, &held).map(|()| Placed::Present),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let is_whole = is_whole(&context, &owned, blob, size);
-                    link(&owned, &parent, &target, is_whole)
+                    show(&held, &parent, &target)
                 }
                 Err(error) => Err(write_error(&target, &error)),
             }
         })
-        .await?;
-        let (temporary, target) = match step {
-            Step::Done(placed) => return Ok(placed),
-            Step::Copy { temporary, target } => (temporary, target),
-        };
-        let options = ExportOptions {
-            hash: hash(blob),
-            mode: ExportMode::Copy,
-            target: temporary.clone(),
-        };
-        let exported = self.context.store.export_with_opts(options).finish().await;
-        blocking(move || {
-            let result = match exported {
-                Ok(_) => install(&temporary, &target, blob),
-                Err(error) => {
-                    let error = iroh_blobs::api::Error::from(error);
-                    Err(PlaceError::Write {
-                        path: target,
-                        source: fault::storage(&error),
-                    })
-                }
-            };
-            if result.is_err() {
-                fs::remove_file(&temporary).ok();
-            }
-            result
-        })
         .await
     }
-}
-
-enum Step {
-    Done(Placed),
-    Copy { temporary: PathBuf, target: PathBuf },
 }
 
 async fn blocking<T: Send + 'static>(
@@ -173,59 +137,54 @@ fn prepare(root: &Path, relative: &str) -> Result<(PathBuf, OsString), PlaceErro
 }
 
 /// Accepts what is at the path already if it is a plain file with the blob's content.
-fn check_present(
-    target: &Path,
-    metadata: &Metadata,
-    owned: &Path,
-    blob: BlobHash,
-    size: u64,
-) -> Result<(), PlaceError> {
+fn check_present(target: &Path, metadata: &Metadata, held: &Blob) -> Result<(), PlaceError> {
     let occupied = || PlaceError::Occupied(target.to_owned());
-    if !metadata.is_file() || metadata.len() != size {
+    if !metadata.is_file() || metadata.len() != held.size() {
         return Err(occupied());
     }
-    if same_file(metadata, owned) {
+    if !held.is_original() && same_file(metadata, held.path()) {
         return Ok(());
     }
     let found = hash_file(target).map_err(|error| write_error(target, &error))?;
-    if found == blob {
+    if found == held.hash() {
         Ok(())
     } else {
         Err(occupied())
     }
 }
 
-/// Whether the store's own file is there with the blob's content; read once in a run.
-fn is_whole(context: &Context, owned: &Path, blob: BlobHash, size: u64) -> bool {
-    if !fs::metadata(owned).is_ok_and(|metadata| metadata.len() == size) {
-        return false;
-    }
-    if context.is_intact(&hash(blob)) {
-        return true;
-    }
-    let right = hash_file(owned).is_ok_and(|found| found == blob);
-    if right {
-        context.mark_intact(hash(blob));
-    }
-    right
-}
-
-fn link(owned: &Path, parent: &Path, target: &Path, is_whole: bool) -> Result<Step, PlaceError> {
+/// Makes the file appear: as a link if the bytes are the store's own, as a copy if they are the user's.
+fn show(held: &Blob, parent: &Path, target: &Path) -> Result<Placed, PlaceError> {
     let temporary = parent.join(temporary_name());
     // One of the same name that a crash left may be a link to another blob, which a copy would write into.
     fs::remove_file(&temporary).ok();
-    if is_whole && fs::hard_link(owned, &temporary).is_ok() {
-        let installed = make_read_only(&temporary).and_then(|()| fs::rename(&temporary, target));
-        if let Err(error) = installed {
-            fs::remove_file(&temporary).ok();
-            return Err(write_error(target, &error));
-        }
-        return Ok(Step::Done(Placed::Linked));
+    let is_owned = !held.is_original() && held.size() > 0;
+    let shown = if is_owned && fs::hard_link(held.path(), &temporary).is_ok() {
+        make_read_only(&temporary)
+            .and_then(|()| fs::rename(&temporary, target))
+            .map(|()| Placed::Linked)
+            .map_err(|error| write_error(target, &error))
+    } else {
+        copy(held, &temporary)
+            .map_err(|error| write_error(target, &error))
+            .and_then(|()| install(&temporary, target, held.hash()))
+    };
+    if shown.is_err() {
+        fs::remove_file(&temporary).ok();
     }
-    Ok(Step::Copy {
-        temporary,
-        target: target.to_owned(),
-    })
+    shown
+}
+
+/// Copies a blob, without taking space where the file system shares what is equal.
+fn copy(held: &Blob, temporary: &Path) -> io::Result<()> {
+    if held.size() == 0 {
+        return File::create(temporary).map(drop);
+    }
+    fs::copy(held.path(), temporary)?;
+    // The user's own permissions are for the user's own file.
+    let mut permissions = fs::metadata(temporary)?.permissions();
+    permissions.set_mode(0o644);
+    fs::set_permissions(temporary, permissions)
 }
 
 /// Gives a finished copy its name, if it is what it should be.

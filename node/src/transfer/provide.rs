@@ -9,24 +9,20 @@ use bytes::Bytes;
 use iroh::endpoint::{
     Connection, Incoming, IncomingAddr, RecvStream as QuicRecv, SendStream as QuicSend,
 };
-use iroh_blobs::{
-    protocol::{ChunkRanges, ERR_LIMIT, ERR_PERMISSION, GetRequest, Request},
-    provider::{self, StreamPair, events::EventSender},
-};
+use iroh_blobs::protocol::{ChunkRanges, ERR_LIMIT, ERR_PERMISSION, GetRequest, Request};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tracing::{debug, trace};
-use weft_protocol::id::NodeId;
+use weft_protocol::id::{BlobHash, NodeId};
 
 use self::answer::{BrokenOff, ROOM, Wire, Wish};
-use super::{context::Context, peers::CLOSE_IDLE};
+use super::{context::Context, observation, peers::CLOSE_IDLE};
 
 /// Connections accepted at once. Each costs some 100 KiB while it is busy.
 const CONNECTIONS_MAX: usize = 256;
-/// Requests served at once on one connection; more wait their turn. The store takes 32 commands for one blob at
-/// a time, so one client alone must not fill that.
+/// Requests served at once on one connection; more wait their turn. Each has a thread.
 const GETS_PER_CONNECTION_MAX: usize = 8;
 /// Observations served on one connection; more are refused.
 const OBSERVATIONS_PER_CONNECTION_MAX: usize = 384;
@@ -94,7 +90,6 @@ pub(super) async fn serve(context: Arc<Context>, peer: NodeId, connection: Conne
 async fn serve_streams(context: &Arc<Context>, peer: NodeId, connection: &Connection) {
     let client = Arc::new(Client {
         peer,
-        connection: connection.stable_id() as u64,
         gets: Semaphore::new(GETS_PER_CONNECTION_MAX),
         observations: Semaphore::new(OBSERVATIONS_PER_CONNECTION_MAX),
     });
@@ -123,7 +118,6 @@ async fn serve_streams(context: &Arc<Context>, peer: NodeId, connection: &Connec
 #[derive(Debug)]
 struct Client {
     peer: NodeId,
-    connection: u64,
     gets: Semaphore,
     observations: Semaphore,
 }
@@ -157,11 +151,9 @@ async fn serve_stream(
                 send.reset(ERR_LIMIT).ok();
                 return;
             };
-            let pair = StreamPair::new(client.connection, recv, send, EventSender::DEFAULT);
-            let store = context.store.clone();
-            let observed = Box::pin(provider::handle_observe(pair, store, observe)).await;
-            if let Err(error) = observed {
-                trace!(peer = %client.peer.fmt_short(), "observation ended: {error:#}");
+            let blob = BlobHash::new(*observe.hash.as_bytes());
+            if let Err(error) = observation::answer(&context, blob, &mut send).await {
+                trace!(peer = %client.peer.fmt_short(), "observation ended: {error}");
             }
         }
         _ => {

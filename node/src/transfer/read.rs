@@ -1,16 +1,16 @@
 //! Bytes out: for readers on this machine, and to check what is on disk.
 
-use std::{io, ops::Range, path::PathBuf};
+use std::ops::Range;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
-use iroh_blobs::{
-    api::blobs::{BlobStatus, EncodedItem},
-    protocol::{ChunkRanges, ChunkRangesExt},
-};
+use futures::{Stream, StreamExt, stream};
 use weft_protocol::id::BlobHash;
 
-use super::{Handle, context::hash, place};
+use super::Handle;
+use crate::store::{BlobStore, Error};
+
+/// Bytes read and checked at once.
+const PART_LEN: u64 = 512 * 1024;
 
 /// Why bytes could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -33,64 +33,55 @@ impl Handle {
         blob: BlobHash,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, ReadError>> + Send + use<> {
-        let chunks = ChunkRanges::bytes(range.start..range.end);
-        let items = self
-            .context
-            .store
-            .export_bao(hash(blob), chunks)
-            .stream()
-            .boxed();
-        items.filter_map(move |item| {
-            let bytes = match item {
-                EncodedItem::Leaf(leaf) => {
-                    let len = leaf.data.len() as u64;
-                    let clip = |at: u64| usize::try_from(at.saturating_sub(leaf.offset).min(len));
-                    match (clip(range.start), clip(range.end)) {
-                        (Ok(start), Ok(end)) if start < end => {
-                            Some(Ok(leaf.data.slice(start..end)))
-                        }
-                        _ => None,
-                    }
+        let store = self.context.store.clone();
+        stream::unfold(Some(range), move |rest| {
+            let store = store.clone();
+            async move {
+                let rest = rest.filter(|rest| !rest.is_empty())?;
+                let read = tokio::task::spawn_blocking(move || part(&store, &blob, rest)).await;
+                match read {
+                    Ok(Ok((bytes, _))) if bytes.is_empty() => None,
+                    Ok(Ok((bytes, rest))) => Some((Ok(bytes), Some(rest))),
+                    Ok(Err(error)) => Some((Err(missing(blob, error.to_string())), None)),
+                    Err(error) => Some((Err(missing(blob, error.to_string())), None)),
                 }
-                EncodedItem::Error(error) => Some(Err(ReadError::Missing {
-                    blob,
-                    reason: error.to_string(),
-                })),
-                EncodedItem::Size(_) | EncodedItem::Parent(_) | EncodedItem::Done => None,
-            };
-            std::future::ready(bytes)
+            }
         })
+        .boxed()
     }
 
     /// Whether the blob is here, whole, and still what its hash says: reads all of it.
     pub async fn verify(&self, blob: BlobHash, size: u64) -> bool {
-        let status = self.context.store.status(hash(blob)).await;
-        if !matches!(status, Ok(BlobStatus::Complete { size: stored }) if stored == size) {
-            return false;
-        }
-        match self.verify_file(blob, size).await {
-            Ok(intact) => intact,
-            // Not a file of the store's own: it is inlined, or lies where it was imported from.
-            Err(_) => self.verify_stream(blob, size).await,
-        }
+        let store = self.context.store.clone();
+        let verified = tokio::task::spawn_blocking(move || store.verify(&blob, size)).await;
+        matches!(verified, Ok(Ok(true)))
     }
+}
 
-    async fn verify_file(&self, blob: BlobHash, size: u64) -> io::Result<bool> {
-        let path: PathBuf = self.context.files.data_path(&hash(blob));
-        tokio::task::spawn_blocking(move || {
-            let metadata = std::fs::symlink_metadata(&path)?;
-            Ok(metadata.len() == size && place::hash_file(&path)? == blob)
-        })
-        .await
-        .map_err(io::Error::other)?
+/// Reads the first part of a range; what is left of it comes with the bytes.
+fn part(
+    store: &BlobStore,
+    hash: &BlobHash,
+    range: Range<u64>,
+) -> Result<(Bytes, Range<u64>), Error> {
+    let blob = store.blob(hash).ok_or(Error::Missing {
+        blob: *hash,
+        offset: range.start,
+    })?;
+    // Parts end where groups do, so that none is read twice.
+    let next = (range.start / PART_LEN + 1) * PART_LEN;
+    let mut part = range.start..range.end.min(next);
+    if !blob.has(&(part.start..part.end.min(blob.size())))
+        && let Err(Error::Missing { offset, .. }) = blob.read_verified(part.clone())
+        && offset > part.start
+    {
+        // What is here comes first.
+        part.end = offset;
     }
+    let bytes = blob.read_verified(part.clone())?;
+    Ok((bytes, part.end..range.end))
+}
 
-    async fn verify_stream(&self, blob: BlobHash, size: u64) -> bool {
-        let mut bytes = self.read(blob, 0..size);
-        let mut total = 0;
-        while let Some(Ok(bytes)) = bytes.next().await {
-            total += bytes.len() as u64;
-        }
-        total == size
-    }
+fn missing(blob: BlobHash, reason: String) -> ReadError {
+    ReadError::Missing { blob, reason }
 }

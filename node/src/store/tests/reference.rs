@@ -120,6 +120,9 @@ fn check_tree(store: &crate::store::BlobStore, reference: &Reference) {
     }
     let whole = blob.read_verified(0..u64::MAX).unwrap();
     assert!(whole == reference.data);
+    let mut unchecked = vec![0; reference.data.len()];
+    blob.read_at(0, &mut unchecked).unwrap();
+    assert!(unchecked == reference.data);
     let (start, end) = (reference.size() / 3, reference.size() * 2 / 3);
     let part = blob.read_verified(start..end).unwrap();
     assert!(part == reference.data[start as usize..end as usize]);

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use weft_protocol::service::TransferError;
 
-use super::intake::{Failure, Intake};
+use super::intake::Intake;
 use crate::transfer::fault;
 
 /// Bytes taken from the stream at once; a packet brings one or a few KiB.
@@ -20,7 +20,7 @@ pub(super) async fn get(
     request: Vec<u8>,
     cancel: &CancellationToken,
     mut intake: Intake,
-) -> Result<(), Failure> {
+) -> Result<(), TransferError> {
     let begin = cancel.run_until_cancelled(begin(connection, &request));
     let (recv, first) = begin.await.ok_or(TransferError::Cancelled)??;
     let cancel = cancel.clone();
@@ -28,13 +28,13 @@ pub(super) async fn get(
         let ended = take(recv, first, &cancel, &mut intake);
         let stored = intake.finish();
         match ended {
-            Err(Failure::Transfer(TransferError::Storage(_))) | Ok(()) => stored,
+            Err(TransferError::Storage(_)) | Ok(()) => stored,
             Err(error) => stored.and(Err(error)),
         }
     });
     taken
         .await
-        .unwrap_or_else(|_| Err(TransferError::Connection.into()))
+        .unwrap_or_else(|_| Err(TransferError::Connection))
 }
 
 async fn begin(
@@ -64,7 +64,7 @@ fn take(
     first: Bytes,
     cancel: &CancellationToken,
     intake: &mut Intake,
-) -> Result<(), Failure> {
+) -> Result<(), TransferError> {
     let runtime = Handle::current();
     let mut chunk = first;
     loop {
@@ -78,12 +78,12 @@ fn take(
         match runtime.block_on(cancel.run_until_cancelled(recv.read_chunk(RECEIVE_LEN))) {
             None => {
                 recv.stop(STOPPED).ok();
-                return Err(TransferError::Cancelled.into());
+                return Err(TransferError::Cancelled);
             }
             Some(Ok(Some(next))) => chunk = next,
             // The peer ended the answer before everything was there.
-            Some(Ok(None)) => return Err(TransferError::Unavailable.into()),
-            Some(Err(error)) => return Err(read(&error).into()),
+            Some(Ok(None)) => return Err(TransferError::Unavailable),
+            Some(Err(error)) => return Err(read(&error)),
         }
     }
 }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use weft_protocol::{id::NodeId, service::TransferError};
 
-use super::intake::{Failure, Intake};
+use super::intake::Intake;
 use crate::transfer::{
     context::Context,
     fault,
@@ -24,12 +24,12 @@ pub(super) async fn get(
     request: &[u8],
     cancel: &CancellationToken,
     mut intake: Intake,
-) -> Result<(), Failure> {
+) -> Result<(), TransferError> {
     link.number = link.number.wrapping_add(1);
     let number = link.number;
     if let Err(error) = link.channel.ask(number, request).await {
         debug!(peer = %peer.fmt_short(), "TCP connection lost: {error}");
-        return Err(TransferError::Connection.into());
+        return Err(TransferError::Connection);
     }
     if cancel
         .run_until_cancelled(link.channel.stirs())
@@ -37,7 +37,7 @@ pub(super) async fn get(
         .is_none()
     {
         context.tasks.spawn(take_back(link, lease));
-        return Err(TransferError::Cancelled.into());
+        return Err(TransferError::Cancelled);
     }
     let (channel, rebuild) = link.split();
     let pumped = {
@@ -53,13 +53,13 @@ pub(super) async fn get(
             let ended = ended.and_then(|()| match done {
                 true => Ok(()),
                 // The peer ended the answer before everything was there.
-                false => Err(GetError::Sink(TransferError::Unavailable.into())),
+                false => Err(GetError::Sink(TransferError::Unavailable)),
             });
             (Some(pump), ended, stored)
         })
     };
     let Ok((pump, ended, stored)) = pumped.await else {
-        return Err(TransferError::Connection.into());
+        return Err(TransferError::Connection);
     };
     let is_usable = matches!(ended, Ok(()) | Err(GetError::Reset(_) | GetError::Stopped));
     if is_usable && let Some(Ok(channel)) = pump.map(Channel::from_pump) {
@@ -68,15 +68,15 @@ pub(super) async fn get(
     match ended {
         Ok(()) => stored,
         Err(GetError::Sink(failure)) => Err(failure),
-        Err(GetError::Reset(code)) => stored.and(Err(fault::reset(code).into())),
-        Err(GetError::Stopped) => Err(TransferError::Cancelled.into()),
+        Err(GetError::Reset(code)) => stored.and(Err(fault::reset(code))),
+        Err(GetError::Stopped) => Err(TransferError::Cancelled),
         Err(GetError::Connection(error)) => {
             debug!(peer = %peer.fmt_short(), "TCP connection lost: {error}");
             if cancel.is_cancelled() {
-                return Err(TransferError::Cancelled.into());
+                return Err(TransferError::Cancelled);
             }
             context.links.failed(peer);
-            stored.and(Err(TransferError::Connection.into()))
+            stored.and(Err(TransferError::Connection))
         }
     }
 }

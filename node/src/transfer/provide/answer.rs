@@ -7,16 +7,16 @@ use iroh_blobs::{
     Hash,
     protocol::{ChunkRanges, ERR_INTERNAL, ERR_LIMIT},
 };
-use tracing::error;
 use weft_protocol::id::{BlobHash, NodeId};
 
 use crate::transfer::{
-    bridge::{EncodeFailure, Encoder},
     context::Context,
     link::{HEADER_LEN, SEND_LEN},
     uploads::Upload,
 };
 
+/// What takes one leaf and the pairs before it, and not two.
+const PART_LEN_MIN: usize = 32 * 1024;
 /// Bytes left free before each part, for a connection that frames them.
 pub(super) const ROOM: usize = HEADER_LEN;
 
@@ -80,32 +80,41 @@ pub(super) fn send(
     upload: &mut Upload,
     wire: &mut dyn Wire,
 ) -> Result<(), BrokenOff> {
-    let mut encoder = Encoder::new(&context.store, wish.hash, wish.ranges.clone());
     let meter = context.counters.meter(wish.peer);
     let valve = context.rates.up(wish.peer);
     let reset = |code, reason: &str| BrokenOff::Reset {
         code,
         reason: reason.to_owned(),
     };
+    let Some(blob) = context.store.blob(&wish.blob()) else {
+        return Err(reset(ERR_INTERNAL, "the blob is not here"));
+    };
+    let mut encoder = blob.encode(&wish.ranges);
     let mut part = Vec::new();
+    // The answer begins with the size.
+    let mut head = &blob.size().to_le_bytes()[..];
     #[cfg(any(test, feature = "faults"))]
     let mut lie = Lie::default();
     loop {
-        part.clear();
-        part.resize(ROOM, 0);
-        let len = valve.portion(SEND_LEN);
+        let len = valve.portion(SEND_LEN).max(PART_LEN_MIN);
         #[cfg(any(test, feature = "faults"))]
-        let len = if context.faults.is_on() { 1 } else { len };
-        let payload = match encoder.fill(&mut part, len) {
-            Ok(Some(payload)) => payload,
-            Ok(None) => return Ok(()),
-            Err(EncodeFailure::Damaged) => {
-                // Whoever asked got nothing, and nobody will until the file is restored.
-                error!(blob = %wish.hash.fmt_short(), "a blob on this disk no longer matches its hash and is not sent; `weft verify` names the file");
-                return Err(reset(ERR_INTERNAL, "the copy here is damaged"));
-            }
-            Err(EncodeFailure::Missing(reason)) => return Err(reset(ERR_INTERNAL, &reason)),
+        let len = if context.faults.is_on() {
+            PART_LEN_MIN
+        } else {
+            len
         };
+        let start = ROOM + head.len();
+        part.resize(start + len, 0);
+        part[ROOM..start].copy_from_slice(head);
+        let encoded = encoder
+            .fill(&mut part[start..])
+            .map_err(|error| reset(ERR_INTERNAL, &error.to_string()))?;
+        if encoded.len == 0 && head.is_empty() {
+            return Ok(());
+        }
+        part.truncate(start + encoded.len);
+        head = &[];
+        let payload = encoded.payload;
         #[cfg(any(test, feature = "faults"))]
         lie.tell(&context.faults, &mut part[ROOM..], payload);
         valve.pass(part.len(), upload.refused());

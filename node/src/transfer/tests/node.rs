@@ -18,6 +18,7 @@ use weft_protocol::{
     piece_set::PieceSet,
     service::{Input, RequestId, TransferError},
 };
+use weft_registry::{MemoryRegistry, Registry, RocksRegistry};
 
 use crate::transfer::{Command, Config, Handle, Imported, TcpListen, spawn};
 
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(50);
 
 pub(super) struct Node {
     pub(super) home: Home,
+    registry: Arc<dyn Registry>,
+    tcp: TcpListen,
     pub(super) handle: Handle,
     /// While set, requests of peers are left waiting.
     pub(super) choked: Arc<AtomicBool>,
@@ -52,36 +55,61 @@ impl Home {
 
 impl Node {
     pub(super) async fn start(seed: u8) -> Self {
-        let home = Arc::new(tempfile::tempdir().unwrap());
-        Self::start_in(home, seed).await
-    }
-
-    pub(super) async fn start_in(home: Arc<TempDir>, seed: u8) -> Self {
-        Self::start_on(Home::Temporary(home), seed).await
-    }
-
-    /// Starts on files that outlive the node.
-    pub(super) async fn start_at(home: &Path, seed: u8) -> Self {
-        Self::start_on(Home::Fixed(home.to_owned()), seed).await
-    }
-
-    async fn start_on(home: Home, seed: u8) -> Self {
-        Self::start_listening(home, seed, TcpListen::At("127.0.0.1:0".parse().unwrap())).await
+        let listen = TcpListen::At("127.0.0.1:0".parse().unwrap());
+        Self::start_anew(seed, listen).await
     }
 
     /// Starts without a TCP port for data.
     pub(super) async fn start_without_tcp(seed: u8) -> Self {
-        let home = Home::Temporary(Arc::new(tempfile::tempdir().unwrap()));
-        Self::start_listening(home, seed, TcpListen::Off).await
+        Self::start_anew(seed, TcpListen::Off).await
     }
 
-    async fn start_listening(home: Home, seed: u8, tcp: TcpListen) -> Self {
+    async fn start_anew(seed: u8, tcp: TcpListen) -> Self {
+        let home = Home::Temporary(Arc::new(tempfile::tempdir().unwrap()));
+        // In memory, and handed on when the node is restarted.
+        let registry = Arc::new(MemoryRegistry::in_memory());
+        Self::start_listening(home, registry, seed, tcp).await
+    }
+
+    /// Starts on files that another process may have left.
+    pub(super) async fn start_in(home: Arc<TempDir>, seed: u8) -> Self {
+        Self::start_on_disk(Home::Temporary(home), seed).await
+    }
+
+    /// Starts on files that outlive the node.
+    pub(super) async fn start_at(home: &Path, seed: u8) -> Self {
+        Self::start_on_disk(Home::Fixed(home.to_owned()), seed).await
+    }
+
+    async fn start_on_disk(home: Home, seed: u8) -> Self {
+        let path = home.path().join("registry");
+        let opened = async {
+            loop {
+                // Tasks of the node before may still hold it for a moment.
+                match RocksRegistry::open(&path) {
+                    Err(weft_registry::Error::Locked { .. }) => tokio::task::yield_now().await,
+                    opened => return Arc::new(opened.unwrap()),
+                }
+            }
+        };
+        let registry = tokio::time::timeout(PATIENCE, opened).await.unwrap();
+        let listen = TcpListen::At("127.0.0.1:0".parse().unwrap());
+        Self::start_listening(home, registry, seed, listen).await
+    }
+
+    async fn start_listening(
+        home: Home,
+        registry: Arc<dyn Registry>,
+        seed: u8,
+        tcp: TcpListen,
+    ) -> Self {
         let (sender, heard) = mpsc::channel(1_024);
         let config = Config {
             secret_key_seed: [seed; 32],
             bind: "127.0.0.1:0".parse().unwrap(),
             tcp,
             directory: home.path().join("blobs"),
+            registry: Arc::clone(&registry),
             collect_interval: Duration::from_secs(3_600),
         };
         let handle = spawn(config, sender, CancellationToken::new())
@@ -91,6 +119,8 @@ impl Node {
         let inputs = serve(heard, handle.clone(), Arc::clone(&choked));
         Self {
             home,
+            registry,
+            tcp,
             handle,
             choked,
             inputs,
@@ -103,8 +133,14 @@ impl Node {
     /// Shuts down in order and starts again on the same files.
     pub(super) async fn restart(self) -> Self {
         self.handle.shutdown().await;
-        let Self { home, seed, .. } = self;
-        Self::start_on(home, seed).await
+        let Self {
+            home,
+            registry,
+            seed,
+            tcp,
+            ..
+        } = self;
+        Self::start_listening(home, registry, seed, tcp).await
     }
 
     pub(super) fn id(&self) -> NodeId {

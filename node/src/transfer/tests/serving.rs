@@ -186,6 +186,7 @@ async fn unspecified_bind_tells_dialable_addresses() {
         bind: "0.0.0.0:0".parse().unwrap(),
         tcp: TcpListen::At("0.0.0.0:0".parse().unwrap()),
         directory: home.path().join("blobs"),
+        registry: std::sync::Arc::new(weft_registry::MemoryRegistry::in_memory()),
         collect_interval: std::time::Duration::from_secs(3_600),
     };
     let handle = spawn(config, inputs, CancellationToken::new())
