@@ -38,3 +38,6 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MEMORY_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// Largest request body of the control API; its requests are small.
 pub const CONTROL_BODY_LEN_MAX: usize = 1024 * 1024;
+
+/// Files of one publication that are taken in at once: enough that no core waits for the next file to be opened.
+pub const IMPORTS_AT_ONCE: usize = 32;

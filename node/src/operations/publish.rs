@@ -6,8 +6,12 @@
 
 mod tensors;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use tokio::time;
 use weft_protocol::{
     codec,
@@ -200,24 +204,39 @@ impl Operations {
         for file in found {
             bytes_total += std::fs::metadata(&file.source).map_or(0, |m| m.len());
         }
-        let mut imported = Vec::with_capacity(found.len());
-        let mut bytes_before = 0;
+        let bytes_done = AtomicU64::new(0);
+        let mut imports = Vec::with_capacity(found.len());
         for file in found {
-            let report = |bytes: u64| {
-                reporter.report(Progress {
-                    phase: Phase::Importing,
-                    bytes_done: bytes_before + bytes,
-                    bytes_total,
-                    message: Some(file.path.to_string()),
-                    ..Progress::default()
-                });
-            };
-            let one = self.transfer.import(&file.source, report).await;
-            let one = one.map_err(|e| crate::error::import(&e))?;
-            bytes_before += one.size;
-            imported.push(one);
+            let import = self.import_one(file, (&bytes_done, bytes_total), reporter);
+            imports.push(import.boxed());
         }
-        Ok(imported)
+        // The store hashes as many as there are cores; the rest stand ready.
+        stream::iter(imports)
+            .buffered(defaults::IMPORTS_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn import_one(
+        &self,
+        file: &Found,
+        (bytes_done, bytes_total): (&AtomicU64, u64),
+        reporter: &Reporter,
+    ) -> Result<Imported, ErrorBody> {
+        let mut of_this = 0;
+        let report = |bytes: u64| {
+            let step = bytes.saturating_sub(of_this);
+            of_this = bytes;
+            reporter.report(Progress {
+                phase: Phase::Importing,
+                bytes_done: bytes_done.fetch_add(step, Ordering::Relaxed) + step,
+                bytes_total,
+                message: Some(file.path.to_string()),
+                ..Progress::default()
+            });
+        };
+        let imported = self.transfer.import(&file.source, report).await;
+        imported.map_err(|error| crate::error::import(&error))
     }
 
     /// The tip to build on. A publisher's own node holds all ids of its log; one that took the identity over asks its

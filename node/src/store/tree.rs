@@ -72,6 +72,10 @@ pub(super) fn chunks(set: &PieceSet, size: u64) -> ChunkRanges {
 
 /// The pieces of which every group is in `have`.
 pub(super) fn pieces(have: &PieceSet, layout: Layout) -> PieceSet {
+    if have.is_full() {
+        // Also without any group: the blob without bytes has one piece.
+        return PieceSet::full(layout.pieces());
+    }
     let mut pieces = PieceSet::empty(layout.pieces());
     let groups_per_piece = layout.piece_len / GROUP_LEN;
     for run in have.runs() {

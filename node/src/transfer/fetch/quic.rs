@@ -32,9 +32,7 @@ pub(super) async fn get(
             Err(error) => stored.and(Err(error)),
         }
     });
-    taken
-        .await
-        .unwrap_or_else(|_| Err(TransferError::Connection))
+    taken.await.unwrap_or(Err(TransferError::Connection))
 }
 
 async fn begin(

@@ -50,11 +50,11 @@ pub(super) async fn get(
             let ended = pump.take_answer(number, &cancel, &mut |bytes| intake.take(bytes));
             let done = intake.is_done();
             let stored = intake.finish();
-            let ended = ended.and_then(|()| match done {
-                true => Ok(()),
+            let ended = match ended {
                 // The peer ended the answer before everything was there.
-                false => Err(GetError::Sink(TransferError::Unavailable)),
-            });
+                Ok(()) if !done => Err(GetError::Sink(TransferError::Unavailable)),
+                ended => ended,
+            };
             (Some(pump), ended, stored)
         })
     };
@@ -68,7 +68,7 @@ pub(super) async fn get(
     match ended {
         Ok(()) => stored,
         Err(GetError::Sink(failure)) => Err(failure),
-        Err(GetError::Reset(code)) => stored.and(Err(fault::reset(code))),
+        Err(GetError::Reset(code)) => stored.and_then(|()| Err(fault::reset(code))),
         Err(GetError::Stopped) => Err(TransferError::Cancelled),
         Err(GetError::Connection(error)) => {
             debug!(peer = %peer.fmt_short(), "TCP connection lost: {error}");

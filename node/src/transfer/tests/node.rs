@@ -287,7 +287,15 @@ fn serve(
 ) -> mpsc::UnboundedReceiver<Input> {
     let (sender, inputs) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        while let Some(input) = heard.recv().await {
+        loop {
+            let input = tokio::select! {
+                input = heard.recv() => input,
+                // The node is gone, and with it must go what it holds open.
+                () = sender.closed() => return,
+            };
+            let Some(input) = input else {
+                return;
+            };
             if let Input::UploadAsked { upload, .. } = &input
                 && !choked.load(Ordering::Relaxed)
             {
