@@ -309,6 +309,14 @@ impl Node {
         number(&self.status()?, "uploaded_bytes")
     }
 
+    /// Verified bytes received since this start.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub fn downloaded(&self) -> Result<u64> {
+        number(&self.status()?, "downloaded_bytes")
+    }
+
     /// Verified bytes of the one revision being downloaded; `None` before it starts and after it ends.
     ///
     /// # Errors
