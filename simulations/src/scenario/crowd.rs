@@ -393,10 +393,11 @@ impl<'a> Crowd<'a> {
         let bytes = self.bytes() as f64;
         let seeds: f64 = self.setup.seed_ups.iter().map(|up| *up as f64).sum();
         let lines = |member: &Member| self.world.host(member.host).link;
+        // Adversaries may get nothing at all: what honest hosts need bounds them.
         let fetching = self
             .peers
             .iter()
-            .filter(|member| member.behaviour.is_honest() || !self.setup.adversaries_seed);
+            .filter(|member| member.behaviour.is_honest());
         let slowest = fetching
             .clone()
             .map(|member| lines(member).takes())
