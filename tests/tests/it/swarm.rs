@@ -43,10 +43,19 @@ fn fetch_draws_a_tenth_or_more_from_each_of_three_peers() -> Result<()> {
 fn two_partial_peers_complete_each_other_when_the_only_seed_dies() -> Result<()> {
     let world = World::new()?;
     let model = world.model("m", &[("weights.bin", 192 * MIB)], 11)?;
-    let mut seed = world.node("seed", Options::default())?;
+    // The two get more from the seed than from each other, so that they are caught half-way.
+    let limit_up = |rate: &str| vec!["--limit-up".to_owned(), rate.to_owned()];
+    let slow = Options {
+        arguments: limit_up("48MB"),
+        ..Options::default()
+    };
+    let mut seed = world.node("seed", slow)?;
     let publication = seed.publish(&model, "m")?;
-    let bob = world.node_knowing("bob", &seed)?;
     let mut options = Options::knowing(&seed)?;
+    options.arguments = limit_up("8MB");
+    let bob = world.node("bob", options)?;
+    let mut options = Options::knowing(&seed)?;
+    options.arguments = limit_up("8MB");
     options.bootstrap.push(bob.address()?);
     let carol = world.node("carol", options)?;
 
