@@ -334,16 +334,15 @@ mod tests {
         }
     }
 
-    /// Feeds `encoded` in steps; what came out, and how it ended.
-    fn decode(
-        mut decoder: Decoder,
-        encoded: &[u8],
-        step: usize,
-    ) -> (
+    /// Runs with their places, nodes of hash pairs, and whether it was all.
+    type Decoded = (
         Vec<(u64, Vec<u8>)>,
         Vec<TreeNode>,
         Result<bool, DecodeError<Infallible>>,
-    ) {
+    );
+
+    /// Feeds `encoded` in steps; what came out, and how it ended.
+    fn decode(mut decoder: Decoder, encoded: &[u8], step: usize) -> Decoded {
         let mut runs = Vec::new();
         let mut nodes = Vec::new();
         let mut store = |run: Run<'_>| {

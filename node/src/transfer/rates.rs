@@ -104,7 +104,7 @@ impl Valve {
                 if wait.is_zero() || cancel.is_cancelled() {
                     break;
                 }
-                thread::sleep(wait.min(NAP_MAX));
+                thread::park_timeout(wait.min(NAP_MAX));
             }
         }
     }

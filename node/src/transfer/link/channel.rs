@@ -18,6 +18,9 @@ use super::{
     tls::Tls,
 };
 
+/// The same as [`super::session::EachPart`], for a task that may move between threads.
+pub(crate) type SendEachPart<'a> = dyn FnMut(Header, &[u8], bool) -> io::Result<()> + Send + 'a;
+
 /// A connection after its handshake.
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -94,10 +97,7 @@ impl Channel {
     ///
     /// # Errors
     /// What the network says, or that the peer does not keep to the protocol.
-    pub(crate) async fn answers(
-        &mut self,
-        each: &mut (dyn FnMut(Header, &[u8], bool) -> io::Result<()> + Send),
-    ) -> io::Result<bool> {
+    pub(crate) async fn answers(&mut self, each: &mut SendEachPart<'_>) -> io::Result<bool> {
         loop {
             let mut any = false;
             self.session.receive(&mut |header, bytes, last| {

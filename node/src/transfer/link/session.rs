@@ -14,6 +14,9 @@ use super::{
 /// Requests that may wait to be looked at; a connection carries one get at a time, or many observations.
 const REQUESTS_MAX: usize = 512;
 
+/// What takes the parts of frames: the frame's header, bytes of its payload, and whether it ends with them.
+pub(super) type EachPart<'a> = dyn FnMut(Header, &[u8], bool) -> io::Result<()> + 'a;
+
 /// A connection without its socket.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -59,10 +62,7 @@ impl Session {
     }
 
     /// Decrypts what has come and cuts it into frames.
-    pub(super) fn receive(
-        &mut self,
-        each: &mut dyn FnMut(Header, &[u8], bool) -> io::Result<()>,
-    ) -> io::Result<()> {
+    pub(super) fn receive(&mut self, each: &mut EachPart<'_>) -> io::Result<()> {
         let parser = &mut self.parser;
         let mut outcome = Ok(());
         self.tls

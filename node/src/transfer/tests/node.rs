@@ -32,7 +32,7 @@ pub(super) struct Node {
     pub(super) handle: Handle,
     /// While set, requests of peers are left waiting.
     pub(super) choked: Arc<AtomicBool>,
-    inputs: mpsc::UnboundedReceiver<Input>,
+    inputs: mpsc::Receiver<Input>,
     seed: u8,
     requests: u64,
     /// Bytes reported by `PiecesProgress` so far.
@@ -284,8 +284,9 @@ fn serve(
     mut heard: mpsc::Receiver<Input>,
     handle: Handle,
     choked: Arc<AtomicBool>,
-) -> mpsc::UnboundedReceiver<Input> {
-    let (sender, inputs) = mpsc::unbounded_channel();
+) -> mpsc::Receiver<Input> {
+    // A test that looks at one node only must not hold up the machine of another.
+    let (sender, inputs) = mpsc::channel(100_000);
     tokio::spawn(async move {
         loop {
             let input = tokio::select! {
@@ -302,7 +303,7 @@ fn serve(
                 let upload = *upload;
                 handle.send(Command::StartUpload { upload }).await;
             }
-            if sender.send(input).is_err() {
+            if sender.send(input).await.is_err() {
                 return;
             }
         }
