@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the rivals where they are missing and runs the benchmark. Arguments go to bench.py.
+# Installs the rivals where they are missing and runs the benchmark. Arguments go to bench.py, or to crowd.py
+# after the word `crowd`.
 #
 # What cannot be installed (no root, no network) is left out of the table; the benchmark says so.
 set -euo pipefail
@@ -48,4 +49,7 @@ if ! command -v b3sum >/dev/null && command -v cargo >/dev/null; then
   export PATH=$tools/bin:$PATH
 fi
 
-"$python" "$here/bench.py" "$@"
+case ${1:-} in
+  crowd) "$python" "$here/crowd.py" "${@:2}" ;;
+  *) "$python" "$here/bench.py" "$@" ;;
+esac

@@ -60,13 +60,13 @@ def torrent_make(path, torrent):
         target.write(lt.bencode(maker.generate()))
 
 
-def torrent_session():
+def torrent_session(host="127.0.0.1", **more):
     import libtorrent as lt
 
     # Loopback, and TCP: over uTP the same client is many times slower here.
     return lt.session(
         {
-            "listen_interfaces": "127.0.0.1:0",
+            "listen_interfaces": f"{host}:0",
             "enable_dht": False,
             "enable_lsd": False,
             "enable_upnp": False,
@@ -76,6 +76,7 @@ def torrent_session():
             "allow_multiple_connections_per_ip": True,
             "alert_mask": lt.alert.category_t.status_notification
             | lt.alert.category_t.error_notification,
+            **more,
         }
     )
 
@@ -127,6 +128,38 @@ def torrent_fetch(folder, port, torrent):
                 sys.exit(alert.message())
 
 
+def torrent_member(folder, host, upload, torrent, part):
+    """One of a crowd: says its port, then takes a line with the others' addresses as the word to begin, says
+    when it has everything, and goes on seeding until its input ends. A `seed` has it from the start."""
+    import libtorrent as lt
+
+    # 64 outstanding requests a peer did best here. The limits must hold on loopback too.
+    session = torrent_session(host, upload_rate_limit=int(upload), max_out_request_queue=64,
+                              ignore_limits_on_local_network=False)
+    everybody = session.get_peer_class(lt.session.global_peer_class_id)
+    everybody["upload_limit"] = int(upload)
+    session.set_peer_class(lt.session.global_peer_class_id, everybody)
+    classes = lt.ip_filter()
+    classes.add_rule("0.0.0.0", "255.255.255.255", 1 << lt.session.global_peer_class_id)
+    session.set_peer_class_filter(classes)
+    say(port=measure.wait_until(session.listen_port, "libtorrent to listen"))
+    others = json.loads(sys.stdin.readline())
+    start = time.monotonic()
+    seed = lt.torrent_flags.seed_mode if part == "seed" else 0
+    handle = torrent_add(session, torrent, folder, flags=lambda p: p.flags | seed)
+    for address in others:
+        handle.connect_peer(tuple(address))
+    finished = bool(seed)
+    while not finished:
+        session.wait_for_alert(1_000)
+        for alert in session.pop_alerts():
+            finished |= isinstance(alert, lt.torrent_finished_alert)
+            if isinstance(alert, (lt.torrent_error_alert, lt.file_error_alert)):
+                sys.exit(alert.message())
+    say(seconds=time.monotonic() - start)
+    sys.stdin.read()
+
+
 def blake3(path, threads):
     from blake3 import blake3 as hasher
 
@@ -151,6 +184,7 @@ ROLES = {
     "torrent-make": torrent_make,
     "torrent-serve": torrent_serve,
     "torrent-fetch": torrent_fetch,
+    "torrent-member": torrent_member,
     "blake3-one": lambda path: blake3(path, 1),
     "blake3-all": lambda path: blake3(path, None),
     "sha256": sha256,

@@ -13,9 +13,11 @@ from rivals import Contender
 class Node:
     """One `weft serve` process."""
 
-    def __init__(self, bench, name):
+    def __init__(self, bench, name, host="127.0.0.1", options=()):
         self.bench = bench
         self.name = name
+        self.host = host
+        self.options = list(options)
         self.home = os.path.join(bench.work, f"weft-{name}")
         self.ready = os.path.join(bench.work, f"weft-{name}.ready")
         self.log = os.path.join(bench.work, f"weft-{name}.log")
@@ -30,8 +32,8 @@ class Node:
         os.makedirs(self.home, mode=0o700, exist_ok=True)
         if os.path.exists(self.ready):
             os.unlink(self.ready)
-        arguments = [self.bench.weft, "serve", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0",
-                     "--no-mdns", "--ready-file", self.ready]
+        arguments = [self.bench.weft, "serve", "--listen", f"{self.host}:0", "--gateway", "127.0.0.1:0",
+                     "--no-mdns", "--ready-file", self.ready, *self.options]
         for address in bootstrap:
             arguments += ["--bootstrap", address]
         with open(self.log, "ab") as log:

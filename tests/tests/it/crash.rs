@@ -28,7 +28,9 @@ fn killed_fetcher_resumes_with_little_fetched_again() -> Result<()> {
         let arrived = wait_for(&what, PATIENCE, || {
             let done = bob.bytes_done(&publication.revision)?;
             let ended = job.ended()?.is_some();
-            Ok(done.filter(|done| *done >= point).or(ended.then_some(SIZE)))
+            Ok(done
+                .filter(|done| *done >= point)
+                .or_else(|| ended.then_some(SIZE)))
         })
         .with_context(|| bob.log())?;
         bob.kill()?;
