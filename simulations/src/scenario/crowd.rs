@@ -22,6 +22,8 @@ use crate::{
 const SETTLE_MS: u64 = 2_000;
 /// Looks at the crowd until the bound.
 const LOOKS: f64 = 100.0;
+/// Seconds after which a person whose fetch failed asks again.
+const TRY_AGAIN_S: u64 = 5;
 /// Above so many hosts what a machine exposes is checked by sample.
 const CHECK_ALL_MAX: usize = 300;
 /// Of so many outputs one is checked then.
@@ -52,6 +54,8 @@ pub(super) struct Member {
     behaviour: Behaviour,
     /// When it began, in microseconds.
     began: u64,
+    /// When it last asked, in microseconds.
+    asked: u64,
     /// It left: nobody waits for it.
     left: bool,
 }
@@ -176,6 +180,7 @@ impl<'a> Crowd<'a> {
             host,
             behaviour,
             began: self.world.now,
+            asked: self.world.now,
             left: false,
         };
         self.peers.push(member);
@@ -231,6 +236,7 @@ impl<'a> Crowd<'a> {
                 continue;
             };
             member.began = now;
+            member.asked = now;
             let member = *member;
             if !self.setup.mirrors && (member.behaviour.is_honest() || !seeding) {
                 self.world
@@ -278,7 +284,8 @@ impl<'a> Crowd<'a> {
         let mut plan = self.setup.plan.iter().peekable();
         let mut seconds = 0.0;
         while seconds < end {
-            let next = seconds + step;
+            // The longer it takes, the less a moment matters.
+            let next = seconds + step.max(seconds / LOOKS);
             while let Some((at, action)) = plan.next_if(|(at, _)| *at <= next) {
                 self.run_to(*at);
                 self.act(*action);
@@ -303,12 +310,19 @@ impl<'a> Crowd<'a> {
     /// Whoever was told that his fetch failed asks again, as people do; who knows nobody any more asks around for
     /// somebody.
     fn try_again(&mut self) {
-        let done = self.done();
-        for member in self.peers.clone() {
+        let (done, now) = (self.done(), self.world.now);
+        for at in 0..self.peers.len() {
+            let Some(member) = self.peers.get_mut(at) else {
+                continue;
+            };
+            let patient = now < member.asked + TRY_AGAIN_S * SECOND;
             let host = self.world.host(member.host);
-            if !host.is_up() || member.left || done.contains_key(&member.host) {
+            if patient || !host.is_up() || member.left || done.contains_key(&member.host) {
                 continue;
             }
+            member.asked = now;
+            let member = *member;
+            let host = self.world.host(member.host);
             let (lonely, idle) = (host.connected.is_empty(), host.open_commands.is_empty());
             if lonely {
                 let everybody = self.everybody();

@@ -6,7 +6,24 @@ use crate::{Behaviour, rng, workload::Lines};
 /// One fault for so many peers.
 const PEERS_PER_FAULT: usize = 4;
 
-/// A random crowd with random faults, all of which end.
+/// Random faults, and besides them the only seed crashes or the network is cut for a while.
+pub(super) fn cuts(setup: Setup) -> Setup {
+    let mut rng = rng::stream(setup.seed, "cuts of a crowd");
+    let bound = setup.rough_bound();
+    let mut setup = faults(setup);
+    if rng.bool() {
+        let when = rng.f64() * bound;
+        setup.plan.push((when, Action::Crash(Whom::Seeds)));
+    } else {
+        setup.plan.push((bound * 0.3, Action::Divide(0.3)));
+        setup.plan.push((bound * 1.5 + 30.0, Action::Heal));
+    }
+    setup.patience = 100.0;
+    setup.sort_plan();
+    setup
+}
+
+/// A random crowd with random faults of its peers, all of which end.
 pub(super) fn faults(mut setup: Setup) -> Setup {
     let mut rng = rng::stream(setup.seed, "faults of a crowd");
     if rng.bool() {
@@ -15,7 +32,8 @@ pub(super) fn faults(mut setup: Setup) -> Setup {
     if rng.u32(..3) == 0 {
         setup.seed_ups.push(2_000_000);
     }
-    setup.neighbours = rng.usize(8..24);
+    // As in the node: the machine alone decides how many peers it wants.
+    setup.neighbours = 512;
     // Drips are slow, and a machine may wait for one that it has chosen.
     setup.patience = 2_000.0;
     let behaviours = [
@@ -33,7 +51,6 @@ pub(super) fn faults(mut setup: Setup) -> Setup {
         }
     }
     let bound = setup.rough_bound();
-    let heals = bound * 1.5 + 30.0;
     for _ in 0..setup.peers / PEERS_PER_FAULT {
         let when = rng.f64() * bound;
         let later = when + rng.f64() * 20.0;
@@ -57,14 +74,10 @@ pub(super) fn faults(mut setup: Setup) -> Setup {
                 Action::Speed(peer, rng.u64(100_000..500_000), rng.u64(500_000..5_000_000)),
                 Some(Action::Speed(peer, 5_000_000, 12_500_000)),
             ),
-            _ => (Action::Crash(Whom::Seeds), None),
+            _ => (Action::Crash(Whom::Anybody), None),
         };
         setup.plan.push((when, first));
         setup.plan.extend(second.map(|second| (later, second)));
-    }
-    if rng.u32(..4) == 0 {
-        setup.plan.push((bound * 0.3, Action::Divide(0.3)));
-        setup.plan.push((heals, Action::Heal));
     }
     setup.sort_plan();
     setup

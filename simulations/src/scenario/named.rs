@@ -134,9 +134,15 @@ pub const NAMES: &[Named] = &[
     ),
     of(
         "faults",
-        "crashes, restarts, full disks, jumping clocks, cuts and liars, all at random",
+        "crashes, restarts, full disks, jumping clocks and liars, all at random",
         64,
         faults::faults,
+    ),
+    of(
+        "cuts",
+        "faults, and the only seed crashes or the network is cut for a while",
+        64,
+        faults::cuts,
     ),
 ];
 

@@ -9,8 +9,8 @@ const PEERS: usize = 64;
 /// Pieces of what they fetch: enough for every fault to strike in the middle.
 const PIECES: u64 = 24;
 
-fn run(seeds: Range<u64>) -> Vec<Report> {
-    let faults = named("faults").unwrap();
+fn run(name: &str, seeds: Range<u64>) -> Vec<Report> {
+    let faults = named(name).unwrap();
     let setups: Vec<_> = seeds
         .map(|seed| faults.setup(seed, PEERS, PIECES))
         .collect();
@@ -19,7 +19,7 @@ fn run(seeds: Range<u64>) -> Vec<Report> {
 
 /// Oracles are checked while the crowds run; at the end everybody has everything.
 fn check(seeds: Range<u64>) {
-    for report in run(seeds) {
+    for report in run("faults", seeds) {
         let seed = report.seed;
         assert_eq!(
             report.completed, report.expected,
@@ -50,7 +50,16 @@ fn a_fourth_fifty_crowds_survive_their_faults() {
 
 #[test]
 fn the_same_crowd_with_faults_leaves_the_same_trace() {
-    let (once, again) = (run(7..10), run(7..10));
+    let (once, again) = (run("faults", 7..10), run("faults", 7..10));
     assert_eq!(once, again);
     assert_ne!(once[0].trace_hash, once[1].trace_hash);
+}
+
+/// Every oracle but one holds when the only seed crashes or the network is cut: somebody may starve for good, because a
+/// host that watches twenty peers with nothing does not look for the one that has everything. That is wrong.
+#[test]
+fn a_crowd_that_lost_its_seed_for_a_while_may_starve() {
+    let reports = run("cuts", 0..20);
+    let starved = |report: &&Report| report.completed < report.expected;
+    assert!(reports.iter().filter(starved).count() > 0);
 }
