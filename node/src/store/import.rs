@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     num::NonZero,
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, PoisonError},
@@ -19,9 +20,11 @@ use super::{
     files::{self, Handle},
     lock,
     outboard::Outboard,
-    tree,
+    tree::{self, GROUP_LEN},
 };
 
+/// Files up to here are copied: people edit cards and settings in place, and what was published must stay whole.
+const COPIED_LEN_MAX: u64 = GROUP_LEN;
 /// Smaller files are not worth a second thread.
 const BESIDE_MIN: u64 = 4 * BLOCK_LEN as u64;
 
@@ -102,7 +105,8 @@ impl Drop for Taken<'_> {
 }
 
 impl BlobStore {
-    /// Takes a file in by reference: it must stay where it is for as long as it is to be served. Blocks while all cores
+    /// Takes a file in by reference: it must stay where it is for as long as it is to be served. Files of up to one
+    /// chunk group are copied, so that they may change afterwards. Blocks while all cores
     /// hash. What it writes down survives the end of the process, and the loss of power once the registry commits
     /// anything else.
     ///
@@ -151,21 +155,25 @@ impl BlobStore {
         if files::stamp(&before) != files::stamp(&after) {
             return Err(changed());
         }
-        self.keep(
-            absolute,
-            (size, groups),
-            files::stamp(&after),
-            &digests,
-            tree,
-        )
-        .map_err(failed)
+        let origin = if (1..=COPIED_LEN_MAX).contains(&size) {
+            let bytes = fs::read(&absolute).map_err(unreadable)?;
+            if *blake3::hash(&bytes).as_bytes() != digests.blake3 {
+                return Err(changed());
+            }
+            let name = self.inner.files.unfinished();
+            let copy = Copy::new(name.clone(), &bytes);
+            Origin::Copied(copy.map_err(|error| failed(Error::io(&name, error)))?)
+        } else {
+            Origin::Original(absolute, files::stamp(&after))
+        };
+        self.keep(origin, (size, groups), &digests, tree)
+            .map_err(failed)
     }
 
     fn keep(
         &self,
-        path: PathBuf,
+        origin: Origin,
         (size, groups): (u64, u32),
-        stamp: [u64; 4],
         digests: &Digests,
         mut tree: Unfinished,
     ) -> Result<Imported, Error> {
@@ -174,20 +182,27 @@ impl BlobStore {
         let known = self.inner.blob(&hash)?;
         let is_known = known.is_some_and(|blob| {
             // The newest file of the user's is the one that is likeliest to stay.
-            blob.is_complete() && (!blob.is_original() || blob.path() == path)
+            let is_same =
+                matches!(&origin, Origin::Original(path, _) if blob.path() == path.as_path());
+            blob.is_complete() && (!blob.is_original() || is_same)
         });
         if size > 0 && !is_known {
             let outboard = tree.finish(&self.inner, &hash)?;
+            let (data, stamp, copy) = match origin {
+                Origin::Original(path, stamp) => (path, Some(stamp), None),
+                Origin::Copied(copy) => (self.inner.files.data(&hash), None, Some(copy)),
+            };
             let place = Place {
-                data: Handle::new(path),
-                is_original: true,
+                data: Handle::new(data),
+                is_original: copy.is_none(),
                 outboard,
-                stamp: Some(stamp),
+                stamp,
                 is_noted: false,
             };
             let (all, none) = (PieceSet::full(groups), PieceSet::empty(groups));
             let blob = Blob::new(&self.inner, (hash, size), place, (all, none));
-            self.inner.install(blob)?;
+            self.inner
+                .install(blob, copy.as_ref().map(|copy| copy.path()))?;
         }
         Ok(Imported {
             blake3: hash,
@@ -196,6 +211,34 @@ impl BlobStore {
             size,
             guard,
         })
+    }
+}
+
+/// Where the bytes of a taken-in file are.
+enum Origin {
+    /// Where the user has them, and what the file looked like when it was read.
+    Original(PathBuf, [u64; 4]),
+    /// Here, in a copy that has no name yet.
+    Copied(Copy),
+}
+
+/// A small file's own copy, under a name that goes with it.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn new(path: PathBuf, bytes: &[u8]) -> io::Result<Self> {
+        let copy = Self(path);
+        fs::write(&copy.0, bytes).map(|()| copy)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        files::remove(&self.0).ok();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    path::Path,
     sync::{Arc, Mutex, Weak, atomic::Ordering},
 };
 
@@ -166,21 +167,31 @@ impl Inner {
         Ok(blob)
     }
 
-    /// Puts a blob in the place of what was known of it, for a file of the user's.
-    pub(super) fn install(self: &Arc<Self>, blob: Blob) -> Result<Arc<Blob>, Error> {
+    /// Puts a complete blob in the place of what was known of it: a file of the user's, or the copy of one, which moves
+    /// from `copy` to its place.
+    pub(super) fn install(
+        self: &Arc<Self>,
+        blob: Blob,
+        copy: Option<&Path>,
+    ) -> Result<Arc<Blob>, Error> {
         let slot = self.index.slot(&blob.hash);
         let mut place = lock(&slot.blob);
         let owned = self.files.data(&blob.hash);
         if let Some(old) = place.upgrade() {
             old.retire();
         }
+        if let Some(copy) = copy {
+            std::fs::rename(copy, &owned).map_err(|error| Error::io(&owned, error))?;
+        }
         let blob = Arc::new(blob);
         *place = Arc::downgrade(&blob);
         self.index.forget(&blob.hash);
         self.index.remember(&blob);
         blob.note()?;
-        // The bytes are in the user's file: a download that was under way is not needed.
-        files::remove(&owned).map_err(|error| Error::io(&owned, error))?;
+        if blob.is_original {
+            // The bytes are in the user's file: a download that was under way is not needed.
+            files::remove(&owned).map_err(|error| Error::io(&owned, error))?;
+        }
         blob.touch();
         Ok(blob)
     }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::fixture::{Disk, MIB, Reference};
+use super::fixture::{Disk, GROUP, MIB, Reference};
 use crate::store::{ImportError, Observer};
 
 #[test]
@@ -56,6 +56,31 @@ fn all_hashes_of_one_read_are_right_with_one_thread_and_with_two() {
             assert_eq!(steps.into_inner().unwrap().last(), Some(&(size as u64)));
         }
     }
+}
+
+#[test]
+fn small_file_may_change_afterwards_and_what_was_taken_in_stays_whole() {
+    let disk = Disk::new();
+    let store = disk.open();
+    for (seed, size, stays) in [(3, 1, true), (4, GROUP, true), (5, GROUP + 1, false)] {
+        let reference = Reference::new(seed, size);
+        reference.fetch(&store, 0..1);
+        let path = disk.write("card", &reference.data);
+        let _imported = store.import(&path, &Observer::default()).unwrap();
+        std::fs::write(&path, b"edited").unwrap();
+        assert_eq!(
+            store.verify(&reference.hash, reference.size()).unwrap(),
+            stays,
+            "{size}"
+        );
+    }
+    let names = std::fs::read_dir(disk.directory.path().join("blobs/data")).unwrap();
+    let left = names.flatten().filter(|name| {
+        name.path()
+            .extension()
+            .is_some_and(|end| end == "importing")
+    });
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

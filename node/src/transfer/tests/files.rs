@@ -80,20 +80,28 @@ async fn fetched_file_is_placed_as_a_link_and_fills_the_disk_once() {
 }
 
 #[tokio::test]
-async fn inlined_and_imported_blobs_are_placed_as_copies() {
+async fn files_of_the_user_are_placed_as_copies_and_own_ones_as_links() {
     let node = Node::start(64).await;
     let view = node.home.path().join("view");
-    for (seed, size) in [(52, 0), (53, 9), (54, 16 * 1_024), (55, MIB)] {
+    // A small file was copied when it was taken in.
+    let all = [
+        (52, 0, Placed::Copied),
+        (53, 9, Placed::Linked),
+        (54, 16 * 1_024, Placed::Linked),
+        (55, 16 * 1_024 + 1, Placed::Copied),
+        (56, MIB, Placed::Copied),
+    ];
+    for (seed, size, expected) in all {
         let file = File::random(seed, size);
         let name = format!("file-{size}");
         let _imported = node.import(&name, &file.bytes).await;
         let path = repo_path(&name);
         let placed = node.handle.place(file.blob, &view, &path).await.unwrap();
-        assert_eq!(placed, Placed::Copied, "{size}");
+        assert_eq!(placed, expected, "{size}");
         assert_eq!(fs::read(view.join(&name)).unwrap(), file.bytes, "{size}");
     }
     let names = fs::read_dir(&view).unwrap().count();
-    assert_eq!(names, 4, "no temporary file is left");
+    assert_eq!(names, all.len(), "no temporary file is left");
 }
 
 #[tokio::test]
