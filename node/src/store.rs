@@ -16,13 +16,14 @@
 //! - Nothing is collected that is protected, guarded or being written, and nothing at all before the first
 //!   [`BlobStore::protect`].
 //!
-//! Reading order: [`BlobStore`] (the way in), `blob` (what is known of one), `write`, `read`, `encode` and `verify`
-//! (bytes in and out), `import` and `digest` (files in), `index` and `load` (finding blobs), `checkpoint`, `collect`,
+//! Reading order: [`BlobStore`] (the way in), `blob` (what is known of one), `write`, `read`, `encode`, `verify` and
+//! `copy` (bytes in and out), `import` and `digest` (files in), `index` and `load` (finding blobs), `checkpoint`, `collect`,
 //! `room` (keeping), `tree`, `outboard` and `files` (the ground).
 
 mod blob;
 mod checkpoint;
 mod collect;
+mod copy;
 mod digest;
 mod encode;
 mod error;
@@ -53,6 +54,7 @@ pub use self::error::ImportError;
 pub(crate) use self::{
     blob::Blob,
     collect::Guard,
+    copy::Copies,
     error::{Error, OpenError},
     import::Observer,
     write::Writer,

@@ -16,13 +16,14 @@
 //! - Addresses of peers come from [`Command::LearnAddresses`] and from connections they open to us.
 //!
 //! Reading order: [`Handle`] (the way in), `actor` (commands to tasks), `fetch` and `fault` (getting pieces),
-//! `availability` and `observe` (who has what), `provide` (serving), `peers` (connections), `collect` (when garbage
+//! `availability` and `observe` (who has what), `copies` (what need not be fetched), `provide` (serving), `peers` (connections), `collect` (when garbage
 //! goes), `import`, `place`, `read`, `local` and `spans` (files in and out).
 
 mod actor;
 mod availability;
 mod collect;
 mod context;
+mod copies;
 mod counters;
 mod decode;
 mod fault;
@@ -60,9 +61,10 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use weft_protocol::{
-    id::{BlobHash, NodeId},
+    id::{BlobHash, NodeId, RevisionId},
     layout::PieceRange,
     limits,
+    piece_set::PieceSet,
     service::{Input, RequestId, UploadId},
     swarm::Rates,
 };
@@ -219,7 +221,38 @@ pub enum Command {
         /// Which pieces.
         pieces: PieceRange,
     },
-    /// Ends a fetch early; its `Input::PiecesFetched` still comes.
+    /// Looks what of a revision can be copied from blobs that are here; answered by `Input::CopiesPlanned`.
+    PlanCopies {
+        /// Names the question.
+        request: RequestId,
+        /// Which revision.
+        revision: RevisionId,
+        /// Revisions to look through, likeliest first.
+        relatives: Vec<RevisionId>,
+    },
+    /// Fetches the groups beside what can be copied, in some pieces; reported like [`Command::Fetch`].
+    FetchBeside {
+        /// Names the transfer.
+        request: RequestId,
+        /// From whom.
+        peer: NodeId,
+        /// Which blob.
+        blob: BlobHash,
+        /// Its size.
+        size: u64,
+        /// In which pieces.
+        pieces: PieceSet,
+    },
+    /// Copies what was planned: `Input::CopyProgress`…, then exactly one `Input::CopyEnded`.
+    CopyBlob {
+        /// Names the copy.
+        request: RequestId,
+        /// Which blob.
+        blob: BlobHash,
+        /// Its size.
+        size: u64,
+    },
+    /// Ends a fetch or a copy early; what it ends with still comes.
     Cancel {
         /// Which.
         request: RequestId,
@@ -287,7 +320,7 @@ pub async fn spawn(
     debug!(id = %endpoint.id().fmt_short(), quic = ?endpoint.bound_sockets(), ?tcp, "data plane listens");
     let context = Arc::new(Context::new(
         (endpoint, keys),
-        store.clone(),
+        (store.clone(), config.registry),
         inputs,
         Arc::clone(&collector),
         cancel.child_token(),

@@ -6,7 +6,7 @@
 //! *runs* of whole chunk groups, and a run into [`Subtree`]s whose hashes are the siblings that any peer sends along
 //! with the groups beside the run ([`Plan::probes`]). Those groups are wanted anyway, so checking costs no transfer.
 //!
-//! Pure: it reads no file and asks nobody. docs/decisions tells why it is done like this.
+//! Pure: it reads no file and asks nobody. docs/decisions/0010 tells why it is done like this and how nodes carry it out.
 
 #[cfg(test)]
 mod tests;
@@ -68,14 +68,14 @@ pub struct Held {
 }
 
 impl Held {
-    /// Adds the tensors of a revision whose files are all here. Beyond [`limits::HELD_TENSORS_MAX`] nothing is added,
+    /// Adds the tensors of those files of a revision that are here. Beyond [`limits::HELD_TENSORS_MAX`] nothing is added,
     /// so the likeliest relatives come first.
-    pub fn add(&mut self, manifest: &Manifest) {
+    pub fn add(&mut self, manifest: &Manifest, mut is_here: impl FnMut(&BlobHash) -> bool) {
         for tensor in &manifest.tensors {
             if self.places.len() >= limits::HELD_TENSORS_MAX {
                 return;
             }
-            if let Some(blob) = blob_of(manifest, tensor) {
+            if let Some(blob) = blob_of(manifest, tensor).filter(&mut is_here) {
                 let place = (blob, tensor.offset);
                 self.places
                     .entry((tensor.blake3, tensor.len))

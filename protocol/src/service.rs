@@ -12,6 +12,7 @@
 mod answers;
 mod command;
 mod commands;
+mod copies;
 mod event;
 mod facts;
 mod fetches;
@@ -209,6 +210,15 @@ impl Service {
             }
             Input::PiecesFetched { request, result } => {
                 self.swarm(|swarm, ctx| swarm.fetched(request, result, ctx));
+            }
+            Input::CopiesPlanned { request, plans } => {
+                self.swarm(|swarm, ctx| swarm.copies_planned(request, plans, ctx));
+            }
+            Input::CopyProgress { request, bytes } => {
+                self.swarm(|swarm, ctx| swarm.copy_progressed(request, bytes, ctx.now));
+            }
+            Input::CopyEnded { request, have } => {
+                self.swarm(|swarm, ctx| swarm.copy_ended(request, &have, ctx));
             }
             Input::AvailabilityGained { peer, blob, pieces } => {
                 self.swarm(|swarm, ctx| swarm.gained(peer, &blob, pieces, ctx));

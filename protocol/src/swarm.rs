@@ -11,6 +11,7 @@
 mod arrivals;
 mod blob;
 mod choker;
+mod copies;
 mod download;
 mod feed;
 mod fill;
@@ -98,6 +99,10 @@ pub(crate) struct Swarm {
     uploads: Uploads,
     pace: Pace,
     inspections: BTreeMap<RequestId, Vec<BlobHash>>,
+    /// Downloads that wait to know what can be copied.
+    plans: BTreeMap<RequestId, RevisionId>,
+    /// Blobs that are being copied.
+    copies: BTreeMap<RequestId, BlobHash>,
     news: Vec<News>,
     dirty: Dirty,
     /// When to look around next.
@@ -107,12 +112,13 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
-    /// Starts a download, or adds hints to a running one.
+    /// Starts a download, or adds hints to a running one. `relatives` may share content with it.
     pub(crate) fn start(
         &mut self,
         revision: RevisionId,
         blobs: &[(BlobHash, u64)],
         hints: BTreeSet<NodeId>,
+        relatives: Vec<RevisionId>,
         ctx: &mut Context<'_>,
     ) {
         if let Some(download) = self.downloads.get_mut(&revision) {
@@ -121,6 +127,7 @@ impl Swarm {
         } else {
             let download = Download::new(ctx.now, blobs, hints);
             self.downloads.insert(revision, download);
+            self.plan_copies(revision, relatives, ctx);
         }
         self.dirty.downloads = true;
         self.dirty.everybody = true;

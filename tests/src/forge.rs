@@ -3,14 +3,16 @@
 //! A node believes its own registry. So a home that was tampered with while its node was down makes a
 //! node that lies to its peers in the right words, which is the best liar to test against.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use weft_protocol::{
+    codec::{self, Object as _},
     head::Head,
     id::{ObjectId, RepositoryId, RevisionId},
     log,
-    op::Op,
+    manifest::{Manifest, Tensor},
+    op::{Op, RepositoryFacts, RevisionRecord},
     sign::{Envelope, NetworkId, SecretKey},
 };
 use weft_registry::{
@@ -42,15 +44,8 @@ pub fn plant_head(home: &Path, repository: &str, revision: &str, forgery: Forger
     let repository: RepositoryId = repository.parse()?;
     let manifest: RevisionId = revision.parse()?;
     let registry = RocksRegistry::open(&home.join("registry"))?;
-    let snapshot = registry.snapshot()?;
-    let facts = snapshot
-        .repositories
-        .into_iter()
-        .find(|facts| facts.repository == repository)
-        .context("the repository is not known here")?;
-    let honest: Head = facts.head.decode_body()?;
+    let (facts, honest) = tip(&registry, &repository)?;
     let mut leaves = facts.leaves;
-    let first = leaves.len() as u64;
     if forgery == Forgery::JumpedIndex {
         leaves.extend((0..10).map(|number| ObjectId::new([number; 32])));
     }
@@ -69,9 +64,79 @@ pub fn plant_head(home: &Path, repository: &str, revision: &str, forgery: Forger
         Forgery::OldSignature => head.signatures = facts.head.signatures,
         Forgery::Unsigned => head.signatures.clear(),
     }
+    leaves.push(head.id::<Head>());
+    append(&registry, &repository, (index, head), leaves)?;
+    Ok(index)
+}
+
+/// Makes the stopped node of `home`, which is the publisher's own, sign the tip of a repository again with another
+/// tensor index; the answer is the new revision. Its files are the same, so only the index may lie.
+///
+/// # Errors
+/// When the home does not hold the repository or its key.
+pub fn plant_index(
+    home: &Path,
+    repository: &str,
+    change: impl FnOnce(&mut Vec<Tensor>),
+) -> Result<String> {
+    let repository: RepositoryId = repository.parse()?;
+    let registry = RocksRegistry::open(&home.join("registry"))?;
+    let (facts, honest) = tip(&registry, &repository)?;
+    let revision = honest.manifest;
+    let preimage = registry.object(revision)?.context("no such manifest")?;
+    let mut manifest: Manifest = codec::decode_preimage(revision, &preimage)?;
+    change(&mut manifest.tensors);
+    manifest.validate().map_err(anyhow::Error::msg)?;
+    let preimage = codec::preimage(&manifest);
+    let id = codec::preimage_id(&preimage);
+    let mut records = registry.snapshot()?.revisions.into_iter();
+    let record = records.find(|record| record.revision == revision);
+    let record = RevisionRecord {
+        revision: id,
+        ..record.context("no such revision")?
+    };
+    registry.commit(&[Op::PutObject { id, preimage }, Op::PutRevision(record)])?;
+
+    let keys = home
+        .join("identities")
+        .join(repository.publisher.to_string());
+    let seed = fs::read_to_string(keys.join("release.key"))?;
+    let key = SecretKey::from_seed(blake3::Hash::from_hex(seed.trim())?.as_bytes());
+    let mut leaves = facts.leaves;
+    let head = Head {
+        index: leaves.len() as u64,
+        manifest: id,
+        previous: leaves.last().copied(),
+        log_root: log::root(&leaves),
+        ..honest
+    };
+    let envelope = Envelope::sign(&head, NetworkId::MAIN, &[(0, &key)]);
+    leaves.push(envelope.id::<Head>());
+    append(&registry, &repository, (head.index, envelope), leaves)?;
+    Ok(id.to_string())
+}
+
+/// What a registry has of a repository, and the newest head.
+fn tip(registry: &RocksRegistry, repository: &RepositoryId) -> Result<(RepositoryFacts, Head)> {
+    let facts = registry
+        .snapshot()?
+        .repositories
+        .into_iter()
+        .find(|facts| facts.repository == *repository)
+        .context("the repository is not known here")?;
+    let head: Head = facts.head.decode_body()?;
+    Ok((facts, head))
+}
+
+/// Writes a head as the newest; `leaves` ends with its id.
+fn append(
+    registry: &RocksRegistry,
+    repository: &RepositoryId,
+    (index, head): (u64, Envelope),
+    leaves: Vec<ObjectId>,
+) -> Result<()> {
     let id = head.id::<Head>();
-    leaves.push(id);
-    let ids = leaves.into_iter().skip(usize::try_from(first)?).collect();
+    // How many are known depends on what was forged before them: all are written again.
     registry.commit(&[
         Op::PutHead {
             repository: repository.clone(),
@@ -80,17 +145,16 @@ pub fn plant_head(home: &Path, repository: &str, revision: &str, forgery: Forger
             head,
         },
         Op::PutLeaves {
-            repository,
-            first,
-            ids,
+            repository: repository.clone(),
+            first: 0,
+            ids: leaves,
         },
     ])?;
     // What honest nodes once put here would contradict the lie.
     for record in registry.dht_records()? {
         registry.remove_dht_record(&record.key)?;
     }
-    registry.sync()?;
-    Ok(index)
+    Ok(registry.sync()?)
 }
 
 /// Marks the registry of a stopped node as written by a version of weft that is yet to come.

@@ -17,6 +17,7 @@ pub mod http;
 pub mod model;
 pub mod node;
 pub mod program;
+pub mod safetensors;
 pub mod skip;
 pub mod sockets;
 pub mod wait;

@@ -170,6 +170,37 @@ impl Actor {
                 size,
                 pieces,
             }),
+            Output::PlanCopies {
+                request,
+                revision,
+                relatives,
+            } => transfer.push(transfer::Command::PlanCopies {
+                request,
+                revision,
+                relatives,
+            }),
+            Output::FetchBeside {
+                request,
+                peer,
+                blob,
+                size,
+                pieces,
+            } => transfer.push(transfer::Command::FetchBeside {
+                request,
+                peer,
+                blob,
+                size,
+                pieces,
+            }),
+            Output::CopyBlob {
+                request,
+                blob,
+                size,
+            } => transfer.push(transfer::Command::CopyBlob {
+                request,
+                blob,
+                size,
+            }),
             Output::CancelPieces { request } => {
                 transfer.push(transfer::Command::Cancel { request });
             }

@@ -22,10 +22,6 @@ impl Blob {
     ///
     /// # Errors
     /// If they are not here, or the file is shorter than it should be.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "a delta reads what it copies from")
-    )]
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let end = offset.saturating_add(buffer.len() as u64);
         if !self.has(&(offset..end)) {
@@ -102,18 +98,12 @@ impl Blob {
         }
     }
 
-    /// The hashes of a node's children as they were stored, unchecked; `None` if they are not known.
+    /// The hashes of a node's children as they were stored, unchecked; `None` if they are not known. The node is named
+    /// by its place in the pre-order of the tree.
     ///
     /// # Errors
     /// If the tree cannot be read.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "a delta compares with what is known")
-    )]
-    pub(crate) fn parent(&self, node: TreeNode) -> Result<Option<Pair>, Error> {
-        let Some(index) = self.tree().pre_order_offset(node) else {
-            return Ok(None);
-        };
+    pub(super) fn pair(&self, index: u64) -> Result<Option<Pair>, Error> {
         let mut pair = [0; 64];
         match self.outboard.open() {
             Ok(outboard) => outboard.read(index * PAIR_LEN, &mut pair)?,

@@ -1,5 +1,6 @@
 //! The store against the reference, a model, damage, loss of power and SIGKILL.
 
+mod copy;
 mod crash;
 mod damage;
 mod fixture;

@@ -12,7 +12,10 @@ use std::{
 
 use bao_tree::TreeNode;
 use tracing::debug;
-use weft_protocol::{id::BlobHash, layout::Layout};
+use weft_protocol::{
+    id::BlobHash,
+    layout::{Layout, PieceRange},
+};
 
 use super::{
     BlobStore,
@@ -40,6 +43,16 @@ pub(crate) struct Writer {
     /// At so many of them it is time for one: what is not noted when the process ends is fetched again, and that is to be
     /// less than a piece, with what the caller still has in its buffers.
     note_at: u64,
+}
+
+/// A hash pair and its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parent {
+    /// The groups below its node.
+    pub(super) below: PieceRange,
+    /// Its place in the pre-order of the tree.
+    pub(super) index: u64,
+    pub(super) pair: Pair,
 }
 
 /// How things stood when a writer ended.
@@ -99,6 +112,11 @@ impl BlobStore {
 }
 
 impl Writer {
+    /// What it writes into.
+    pub(super) fn blob(&self) -> &Arc<Blob> {
+        &self.blob
+    }
+
     /// Stores a run that was verified. `leaves` lie one behind the other, the first byte at `offset`; they are whole
     /// groups, or end with the blob. `parents` are the hash pairs above them that came with them: all of them from the
     /// root on, except those that an earlier run through this writer had. Trusts the caller.
@@ -110,6 +128,24 @@ impl Writer {
         offset: u64,
         leaves: &[IoSlice<'_>],
         parents: &[(TreeNode, Pair)],
+    ) -> Result<(), Error> {
+        let shape = self.blob.tree();
+        let parents = parents.iter().filter_map(|(node, pair)| {
+            Some(Parent {
+                below: tree::below(*node),
+                index: shape.pre_order_offset(*node)?,
+                pair: *pair,
+            })
+        });
+        self.write(offset, leaves, parents)
+    }
+
+    /// The same, of parents that have a place already.
+    pub(super) fn write(
+        &self,
+        offset: u64,
+        leaves: &[IoSlice<'_>],
+        parents: impl Iterator<Item = Parent>,
     ) -> Result<(), Error> {
         let blob = &self.blob;
         let len: u64 = leaves.iter().map(|leaf| leaf.len() as u64).sum();
@@ -131,12 +167,9 @@ impl Writer {
                 return Ok(());
             }
             // Whatever is here has all its parents here.
-            let is_new = |node| !tree::intersects(&state.written, tree::below(node));
-            let shape = blob.tree();
             parents
-                .iter()
-                .filter(|(node, _)| is_new(*node))
-                .filter_map(|(node, pair)| Some((shape.pre_order_offset(*node)?, *pair)))
+                .filter(|parent| !tree::intersects(&state.written, parent.below))
+                .map(|parent| (parent.index, parent.pair))
                 .collect::<Vec<_>>()
         };
         if !new_parents.is_empty() {

@@ -13,7 +13,8 @@ use weft_protocol::{
 use super::{
     Command, availability,
     context::Context,
-    fetch::{self, Order},
+    copies,
+    fetch::{self, Order, Part},
     link,
     observe::{self, Watch},
 };
@@ -37,7 +38,7 @@ pub(super) struct Actor {
 enum Ended {
     Fetch(RequestId),
     Watch((NodeId, BlobHash), u64),
-    Inspection,
+    Information,
 }
 
 impl Actor {
@@ -108,8 +109,41 @@ impl Actor {
                 peer,
                 blob,
                 size,
-                pieces,
+                part: Part::Pieces(pieces),
             }),
+            Command::PlanCopies {
+                request,
+                revision,
+                relatives,
+            } => {
+                let plan = copies::plan(Arc::clone(&self.context), request, revision, relatives);
+                self.inform(plan);
+            }
+            Command::FetchBeside {
+                request,
+                peer,
+                blob,
+                size,
+                pieces,
+            } => self.fetch(Order {
+                request,
+                peer,
+                blob,
+                size,
+                part: Part::Beside(pieces),
+            }),
+            Command::CopyBlob {
+                request,
+                blob,
+                size,
+            } => {
+                let cancel = self.token(request);
+                let copy = copies::copy(Arc::clone(&self.context), request, (blob, size), cancel);
+                self.jobs.spawn(async move {
+                    copy.await;
+                    Ended::Fetch(request)
+                });
+            }
             Command::Cancel { request } => {
                 if let Some(cancel) = self.fetches.get(&request) {
                     cancel.cancel();
@@ -129,17 +163,28 @@ impl Actor {
 
     fn inspect(&mut self, request: RequestId, blobs: Vec<(BlobHash, u64)>) {
         let context = Arc::clone(&self.context);
-        let cancel = context.cancel.clone();
-        let inspection = async move {
+        self.inform(async move {
             let have = availability::inspect(&context, blobs).await;
             context
                 .report(Input::BlobsInspected { request, have })
                 .await;
-        };
-        self.jobs.spawn(async move {
-            cancel.run_until_cancelled(inspection).await;
-            Ended::Inspection
         });
+    }
+
+    /// Finds something out for the machine.
+    fn inform(&mut self, answer: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.context.cancel.clone();
+        self.jobs.spawn(async move {
+            cancel.run_until_cancelled(answer).await;
+            Ended::Information
+        });
+    }
+
+    /// By which a request can be cancelled.
+    fn token(&mut self, request: RequestId) -> CancellationToken {
+        let cancel = self.context.cancel.child_token();
+        self.fetches.insert(request, cancel.clone());
+        cancel
     }
 
     fn observe(&mut self, watch: Watch) {
@@ -160,8 +205,7 @@ impl Actor {
 
     fn fetch(&mut self, order: Order) {
         let request = order.request;
-        let cancel = self.context.cancel.child_token();
-        self.fetches.insert(request, cancel.clone());
+        let cancel = self.token(request);
         let run = fetch::run(Arc::clone(&self.context), order, cancel);
         self.jobs.spawn(async move {
             run.await;
@@ -180,7 +224,7 @@ impl Actor {
                     self.watches.remove(key);
                 }
             }
-            Ended::Inspection => {}
+            Ended::Information => {}
         }
     }
 }

@@ -13,9 +13,11 @@ use weft_protocol::{
     id::{BlobHash, NodeId},
     service::{Input, TransferError},
 };
+use weft_registry::Registry;
 
 use super::{
     collect::Collector,
+    copies::Plans,
     counters::Ledger,
     link::{Keys, Pool},
     origins::Origins,
@@ -31,6 +33,8 @@ use crate::store::{Blob, BlobStore};
 pub(super) struct Context {
     pub(super) endpoint: Endpoint,
     pub(super) store: BlobStore,
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) plans: Plans,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) peers: Peers,
     pub(super) keys: Arc<Keys>,
@@ -51,7 +55,7 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(
         (endpoint, keys): (Endpoint, Arc<Keys>),
-        store: BlobStore,
+        (store, registry): (BlobStore, Arc<dyn Registry>),
         inputs: mpsc::Sender<Input>,
         collector: Arc<Collector>,
         cancel: CancellationToken,
@@ -59,6 +63,8 @@ impl Context {
         Self {
             endpoint,
             store,
+            registry,
+            plans: Plans::default(),
             uploads: Arc::new(Uploads::new(inputs.clone())),
             inputs,
             peers: Peers::default(),

@@ -6,6 +6,7 @@ mod tcp;
 
 use std::{num::NonZeroU64, sync::Arc};
 
+use bao_tree::ChunkNum;
 use iroh_blobs::{
     Hash,
     protocol::{ChunkRanges, ChunkRangesExt, GetRequest, Request},
@@ -15,6 +16,7 @@ use tracing::debug;
 use weft_protocol::{
     id::{BlobHash, NodeId},
     layout::{Layout, PieceRange},
+    piece_set::PieceSet,
     service::{Input, RequestId, TransferError},
 };
 
@@ -28,8 +30,20 @@ pub(super) struct Order {
     pub(super) peer: NodeId,
     pub(super) blob: BlobHash,
     pub(super) size: u64,
-    pub(super) pieces: PieceRange,
+    pub(super) part: Part,
 }
+
+/// What of a blob.
+#[derive(Debug, Clone)]
+pub(super) enum Part {
+    /// A run of pieces.
+    Pieces(PieceRange),
+    /// In these pieces the groups beside what is to be copied.
+    Beside(PieceSet),
+}
+
+/// Ranges asked for in one request: with a few bytes each they stay below the 16 KiB that a request may have.
+const RANGES_MAX: usize = 1_000;
 
 /// Carries an order out and reports its progress and its end.
 pub(super) async fn run(context: Arc<Context>, order: Order, cancel: CancellationToken) {
@@ -38,7 +52,7 @@ pub(super) async fn run(context: Arc<Context>, order: Order, cancel: Cancellatio
         debug!(
             peer = %order.peer.fmt_short(),
             blob = %order.blob.fmt_short(),
-            pieces = ?order.pieces,
+            part = ?order.part,
             "fetch failed: {error}"
         );
     }
@@ -64,18 +78,41 @@ async fn fetch(
             Err(TransferError::Unavailable)
         };
     };
-    let bytes = Layout::new(order.size).bytes(order.pieces);
-    let ranges = ChunkRanges::bytes(bytes.start..bytes.end);
+    let ranges = match &order.part {
+        Part::Pieces(pieces) => {
+            let bytes = Layout::new(order.size).bytes(*pieces);
+            ChunkRanges::bytes(bytes.start..bytes.end)
+        }
+        // A web server sends no hashes: spans have to do.
+        Part::Beside(_) if context.origins.get(&order.peer).is_some() => return Ok(()),
+        Part::Beside(pieces) => context.plans.beside(&order.blob, pieces),
+    };
     // What is here already is not asked for again.
     let here = context.blob(order.blob).await;
     let missing = match here.filter(|here| here.size() == order.size) {
         Some(here) => &ranges - &here.chunk_ranges(),
         None => ranges,
     };
-    if missing.is_empty() {
-        return Ok(());
+    for ranges in portions(&missing) {
+        Box::pin(get(context, order, ranges, (blob, size), cancel)).await?;
     }
-    Box::pin(get(context, order, missing, (blob, size), cancel)).await
+    Ok(())
+}
+
+/// Cuts ranges into what fits into one request.
+fn portions(ranges: &ChunkRanges) -> impl Iterator<Item = ChunkRanges> + '_ {
+    ranges.boundaries().chunks(2 * RANGES_MAX).map(|part| {
+        ChunkRanges::new(part.iter().copied().collect()).expect("part of what is sorted is sorted")
+    })
+}
+
+/// Bytes that ranges of a blob of `size` bytes cover.
+fn len(ranges: &ChunkRanges, size: u64) -> u64 {
+    let at = |chunk: &ChunkNum| chunk.0.saturating_mul(1_024).min(size);
+    let pairs = ranges.boundaries().chunks(2);
+    pairs
+        .map(|pair| pair.get(1).map_or(size, at) - pair.first().map_or(size, at))
+        .sum()
 }
 
 /// Asks for `ranges` and stores what comes.
@@ -89,7 +126,8 @@ async fn get(
     let cancelled = || TransferError::Cancelled;
     let request = Request::Get(GetRequest::blob_ranges(blob.0, ranges.clone()));
     let request = postcard::to_allocvec(&request).map_err(|_| TransferError::Unavailable)?;
-    let intake = Intake::new(context, order, ranges.clone(), blob, cancel);
+    let wanted = len(&ranges, order.size);
+    let intake = Intake::new(context, order, (ranges.clone(), wanted), blob, cancel);
     if context.peers.is_banned(order.peer) {
         return Err(TransferError::Refused);
     }

@@ -60,7 +60,7 @@ fn revision(files: &[(u8, u64, &[Content])]) -> Manifest {
 
 fn held(manifest: &Manifest) -> Held {
     let mut held = Held::default();
-    held.add(manifest);
+    held.add(manifest, |_| true);
     held
 }
 

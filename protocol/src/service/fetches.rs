@@ -58,7 +58,8 @@ impl Service {
         let mut hints = self.searches.found(&Sought::Revision(revision));
         hints.extend(sources);
         hints.remove(&self.params.node);
-        self.swarm(|swarm, ctx| swarm.start(revision, &blobs, hints, ctx));
+        let relatives = self.relatives(&revision);
+        self.swarm(|swarm, ctx| swarm.start(revision, &blobs, hints, relatives, ctx));
         self.search(Sought::Revision(revision));
         let over = !self.searches.is_searching(&Sought::Revision(revision))
             && self.is_settled(&Sought::Revision(revision));

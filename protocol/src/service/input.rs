@@ -175,6 +175,27 @@ pub enum Input {
         /// Whether all of its pieces are now here.
         result: Result<(), TransferError>,
     },
+    /// The answer to [`Output::PlanCopies`].
+    CopiesPlanned {
+        /// Which.
+        request: RequestId,
+        /// The blobs of which something can be copied.
+        plans: Vec<CopyPlan>,
+    },
+    /// Bytes of a blob were copied and are here now.
+    CopyProgress {
+        /// Which copy.
+        request: RequestId,
+        /// Bytes since the last report.
+        bytes: u64,
+    },
+    /// A [`Output::CopyBlob`] ended.
+    CopyEnded {
+        /// Which copy.
+        request: RequestId,
+        /// The pieces of the blob that are here now.
+        have: PieceSet,
+    },
     /// A peer asks for bytes of an offered blob. The request waits until [`Output::StartUpload`].
     UploadAsked {
         /// Names the request.
@@ -221,4 +242,15 @@ pub enum Input {
         /// The statement; `None` if this node does not hold the key.
         freshness: Option<Envelope>,
     },
+}
+
+/// That something of a blob can be copied from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyPlan {
+    /// Which blob.
+    pub blob: BlobHash,
+    /// The pieces with the groups to fetch first ([`Output::FetchBeside`]).
+    pub beside: PieceSet,
+    /// Bytes of those groups.
+    pub bytes_beside: u64,
 }

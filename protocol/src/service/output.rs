@@ -4,9 +4,10 @@
 use super::{CommandError, CommandId, Event, Outcome};
 use crate::{
     accept::RepositoryRecord,
-    id::{BlobHash, NodeId, ObjectId, PublisherId, RepositoryId},
+    id::{BlobHash, NodeId, ObjectId, PublisherId, RepositoryId, RevisionId},
     layout::PieceRange,
     op::Op,
+    piece_set::PieceSet,
     swarm::Rates,
     wire,
 };
@@ -257,9 +258,43 @@ pub enum Output {
         /// Which pieces: one contiguous run.
         pieces: PieceRange,
     },
-    /// Ends a transfer early; [`super::Input::PiecesFetched`] still follows.
+    /// Looks which bytes of a revision's blobs can be copied from blobs that are here ([`crate::delta`]), then
+    /// [`super::Input::CopiesPlanned`].
+    PlanCopies {
+        /// Names the question.
+        request: RequestId,
+        /// Of which revision.
+        revision: RevisionId,
+        /// Revisions that may share something with it, likeliest first.
+        relatives: Vec<RevisionId>,
+    },
+    /// Fetches the groups beside what can be copied of a blob, as far as they lie in these pieces; the hashes by which
+    /// copies are checked come with them. Reported like [`Output::FetchPieces`].
+    FetchBeside {
+        /// Names the transfer.
+        request: RequestId,
+        /// From whom.
+        peer: NodeId,
+        /// Which blob.
+        blob: BlobHash,
+        /// The blob's size in bytes.
+        size: u64,
+        /// In which pieces.
+        pieces: PieceSet,
+    },
+    /// Copies what was planned for a blob and can be checked: [`super::Input::CopyProgress`]…, then
+    /// [`super::Input::CopyEnded`].
+    CopyBlob {
+        /// Names the copy.
+        request: RequestId,
+        /// Which blob.
+        blob: BlobHash,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// Ends a transfer or a copy early; [`super::Input::PiecesFetched`] or [`super::Input::CopyEnded`] still follows.
     CancelPieces {
-        /// Which transfer.
+        /// Which one.
         request: RequestId,
     },
     /// Serves a request that [`super::Input::UploadAsked`] told of. Nothing is sent to a peer before this: a choked

@@ -202,6 +202,7 @@ impl Swarm {
         self.active.retain(|active| active != hash);
         self.dirty.downloads = true;
         if let Some(blob) = self.blobs.remove(hash) {
+            self.end_copy(&blob, ctx);
             for peer in blob.neighbours().keys() {
                 ctx.out.push(Output::Unobserve {
                     peer: *peer,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::peers::Retry;
+use super::{copies::Copying, peers::Retry};
 use crate::{
     id::{NodeId, RevisionId},
     layout::{Layout, PieceRange},
@@ -22,6 +22,8 @@ pub(crate) struct Blob {
     pub(crate) retries: BTreeMap<NodeId, Retry>,
     /// Peers that sent bytes of it which do not verify.
     pub(crate) liars: BTreeSet<NodeId>,
+    /// What is to be copied from other blobs; no piece is asked for before that is done.
+    pub(crate) copying: Option<Copying>,
     /// Live transfers.
     pub(crate) live: u32,
     /// Bytes that were asked for although they were on their way already.
@@ -61,6 +63,7 @@ impl Blob {
             wanted_by: Vec::new(),
             retries: BTreeMap::new(),
             liars: BTreeSet::new(),
+            copying: None,
             live: 0,
             doubled: 0,
             neighbours: BTreeMap::new(),

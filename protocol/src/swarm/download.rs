@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     id::{BlobHash, NodeId},
+    service::CopyPlan,
     time::Instant,
 };
 
@@ -24,7 +25,7 @@ pub(crate) struct Download {
     pub(crate) bytes_total: u64,
     /// Verified bytes here.
     pub(crate) bytes_done: u64,
-    /// Of those, here when the store was inspected.
+    /// Of those, here when the store was inspected, or copied.
     pub(crate) bytes_reused: u64,
     /// Bytes that came over the network, repeats included.
     pub(crate) bytes_fetched: u64,
@@ -38,6 +39,10 @@ pub(crate) struct Download {
     pub(crate) announced: bool,
     /// Nothing is asked for before, unless the gathering ends early.
     pub(crate) gathering: Option<Gathering>,
+    /// Nothing is asked for before it is known what can be copied.
+    pub(crate) is_planning: bool,
+    /// What can be copied, of blobs that are not active yet.
+    pub(crate) plans: BTreeMap<BlobHash, CopyPlan>,
     /// Nothing is asked for before: the disk failed.
     pub(crate) paused_until: Option<Instant>,
 }
@@ -85,6 +90,8 @@ impl Download {
                 until: now + GATHER,
                 searched: false,
             }),
+            is_planning: false,
+            plans: BTreeMap::new(),
             paused_until: None,
         }
     }
@@ -106,7 +113,8 @@ impl Download {
 
     /// Whether pieces may be asked for.
     pub(crate) fn is_open(&self, now: Instant) -> bool {
-        self.gathering.is_none() && self.paused_until.is_none_or(|until| until <= now)
+        let is_ready = self.gathering.is_none() && !self.is_planning;
+        is_ready && self.paused_until.is_none_or(|until| until <= now)
     }
 
     /// Somebody waits for a blob: it is the next to become active.

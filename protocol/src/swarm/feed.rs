@@ -48,6 +48,13 @@ impl Swarm {
             let Some(hash) = self.active.get(at).copied() else {
                 break;
             };
+            let blob = self.blobs.get(&hash);
+            if blob.is_some_and(|blob| blob.copying.is_some()) {
+                if self.ask_beside(id, &hash, ctx) {
+                    return true;
+                }
+                continue;
+            }
             if let Some(range) = self.choose(id, &hash, ctx) {
                 self.request(*id, hash, range, ctx);
                 return true;

@@ -16,6 +16,7 @@ impl Swarm {
             self.inspect(ctx);
             self.finish_downloads();
             self.activate();
+            self.copy(ctx);
             self.dirty.neighbours = true;
         }
         if std::mem::take(&mut self.dirty.neighbours) {
@@ -99,6 +100,8 @@ impl Swarm {
                     };
                     if !self.active.contains(&hash) {
                         blob.activate();
+                        let plan = download.plans.remove(&hash);
+                        blob.copying = plan.map(super::copies::Copying::new);
                         self.active.push(hash);
                         moved = true;
                         break;

@@ -49,7 +49,8 @@ impl Swarm {
     pub(crate) fn activity(&self, revision: &RevisionId) -> Option<(Instant, bool)> {
         let download = self.downloads.get(revision)?;
         let asked = self.active.iter().any(|hash| {
-            let live = self.blobs.get(hash).is_some_and(|blob| blob.live > 0);
+            let is_busy = |blob: &super::Blob| blob.live > 0 || blob.is_being_copied();
+            let live = self.blobs.get(hash).is_some_and(is_busy);
             live && download.incomplete.contains(hash)
         });
         Some((download.progressed, asked))

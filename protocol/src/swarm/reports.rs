@@ -126,7 +126,8 @@ impl Swarm {
         if let (Some(transfer), Ok(())) = (self.requests.get_mut(request), &result) {
             // A driver may report a small transfer only at its end: it moved since the one before ended.
             let left = transfer.bytes_expected.saturating_sub(transfer.bytes);
-            let left = if transfer.bytes == 0 { left } else { 0 };
+            let is_small = transfer.bytes == 0 && !transfer.is_beside;
+            let left = if is_small { left } else { 0 };
             let (peer, hash, started) = (transfer.peer, transfer.blob, transfer.started);
             let before = self.peers.get(&peer).and_then(|peer| peer.delivered);
             self.began(request, before.unwrap_or(started).max(started), ctx);
@@ -146,10 +147,15 @@ impl Swarm {
             peer.in_flight = peer.in_flight.saturating_sub(1);
         }
         self.dirty.peers.push(id);
+        if transfer.is_beside {
+            self.beside_ended(&transfer, result.is_ok());
+        }
         match result {
             Ok(()) => {
                 self.penalties.delivered(&id);
-                self.arrived(&transfer, ctx);
+                if !transfer.is_beside {
+                    self.arrived(&transfer, ctx);
+                }
             }
             Err(error) => {
                 self.dirty.everybody |= !transfer.cancelled;

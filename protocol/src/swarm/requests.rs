@@ -16,6 +16,8 @@ pub(crate) struct Transfer {
     pub(crate) blob: BlobHash,
     pub(crate) range: PieceRange,
     pub(crate) bytes_expected: u64,
+    /// Whether it brings the groups beside copies instead of all of its pieces.
+    pub(crate) is_beside: bool,
     /// Bytes reported so far.
     pub(crate) bytes: u64,
     pub(crate) started: Instant,
@@ -47,6 +49,7 @@ impl Transfer {
             blob,
             range,
             bytes_expected,
+            is_beside: false,
             bytes: 0,
             started: now,
             moved: None,

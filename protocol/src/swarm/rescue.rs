@@ -57,7 +57,8 @@ impl Swarm {
     fn find_rescue(&self, id: &NodeId, now: Instant) -> Option<Rescue> {
         let standing = self.peers.get(id)?.standing(now);
         for hash in &self.active {
-            let Some(blob) = self.blobs.get(hash) else {
+            let blob = self.blobs.get(hash);
+            let Some(blob) = blob.filter(|blob| blob.copying.is_none()) else {
                 continue;
             };
             let have = blob.neighbours().get(id).and_then(|n| n.have.as_ref());

@@ -4,6 +4,8 @@
     reason = "each helper looks for one kind of output"
 )]
 
+mod copies;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
@@ -23,6 +25,8 @@ struct Bench {
     out: Outbox,
     rng: Rng,
     now: Instant,
+    /// The question what can be copied.
+    planning: Option<RequestId>,
 }
 
 /// One transfer that was asked for.
@@ -31,18 +35,29 @@ type Asked = (RequestId, NodeId, PieceRange);
 impl Bench {
     /// A download of one blob of which nothing is here.
     fn new(pieces: u64) -> Self {
+        Self::with(pieces, vec![])
+    }
+
+    /// The same, with revisions that may share something with it.
+    fn with(pieces: u64, relatives: Vec<RevisionId>) -> Self {
         let mut bench = Self {
             swarm: Swarm::default(),
             out: Outbox::default(),
             rng: Rng::with_seed(1),
             now: Instant(0),
+            planning: None,
         };
         let size = pieces * PIECE;
-        bench.call(|swarm, ctx| swarm.start(REVISION, &[(BLOB, size)], BTreeSet::new(), ctx));
-        let request = bench.outputs().into_iter().find_map(|output| match output {
-            Output::InspectBlobs { request, .. } => Some(request),
-            _ => None,
-        });
+        let blobs = [(BLOB, size)];
+        bench.call(|swarm, ctx| swarm.start(REVISION, &blobs, BTreeSet::new(), relatives, ctx));
+        let mut request = None;
+        for output in bench.outputs() {
+            match output {
+                Output::InspectBlobs { request: asked, .. } => request = Some(asked),
+                Output::PlanCopies { request, .. } => bench.planning = Some(request),
+                _ => {}
+            }
+        }
         let have = PieceSet::empty(Layout::new(size).pieces());
         bench.call(|swarm, ctx| swarm.inspected(request.unwrap(), &[have], ctx));
         bench
@@ -361,7 +376,7 @@ fn whoever_lies_twice_in_a_row_stays_away_for_long() {
             assert_eq!(bench.asked(), []);
             let other = (BlobHash::new([9; 32]), 8 * PIECE);
             let revision = ObjectId::new([6; 32]);
-            bench.call(|swarm, ctx| swarm.start(revision, &[other], BTreeSet::new(), ctx));
+            bench.call(|swarm, ctx| swarm.start(revision, &[other], BTreeSet::new(), vec![], ctx));
             let inspection = bench.swarm.inspections.keys().next().copied().unwrap();
             let none = [PieceSet::empty(8)];
             bench.call(|swarm, ctx| swarm.inspected(inspection, &none, ctx));

@@ -67,6 +67,7 @@ impl Swarm {
         self.end_late(ctx);
         self.drop_slow(ctx);
         self.replace_worst(ctx);
+        self.give_up_beside(ctx.now);
         self.dirty.neighbours = true;
         self.dirty.everybody = true;
     }

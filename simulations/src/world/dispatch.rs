@@ -88,6 +88,14 @@ impl World {
                 size,
                 pieces,
             } => self.fetch(id, request, &peer, blob, size, pieces),
+            // Simulated blobs share no content.
+            Output::PlanCopies { request, .. } => {
+                let plans = Vec::new();
+                self.input_later(DISK_MS, id, Input::CopiesPlanned { request, plans });
+            }
+            Output::FetchBeside { .. } | Output::CopyBlob { .. } => {
+                unreachable!("nothing was planned to be copied");
+            }
             Output::CancelPieces { request } => self.cancel_transfer(id, request),
             Output::StartUpload { upload } => self.start_upload(id, upload),
             Output::RefuseUpload { upload } => self.refuse_upload(id, upload),

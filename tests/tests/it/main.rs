@@ -12,6 +12,7 @@ mod tidy;
 
 mod anchors;
 mod crash;
+mod delta;
 mod disk;
 mod forgery;
 mod gateway;

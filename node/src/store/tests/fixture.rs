@@ -73,6 +73,10 @@ impl Reference {
             .update(&[seed])
             .finalize_xof()
             .fill(&mut data);
+        Self::of(data)
+    }
+
+    pub(super) fn of(data: Vec<u8>) -> Self {
         let outboard = PreOrderMemOutboard::create(&data, BLOCK_SIZE);
         Self {
             hash: BlobHash::new(*outboard.root.as_bytes()),

@@ -114,8 +114,8 @@ fn check_tree(store: &crate::store::BlobStore, reference: &Reference) {
         let Some(at) = reference.tree().pre_order_offset(node) else {
             continue;
         };
+        let found = blob.pair(at).unwrap().unwrap();
         let at = usize::try_from(at * 64).unwrap();
-        let found = blob.parent(node).unwrap().unwrap();
         assert_eq!(found, reference.outboard.data[at..at + 64]);
     }
     let whole = blob.read_verified(0..u64::MAX).unwrap();

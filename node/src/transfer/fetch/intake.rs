@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use weft_protocol::{
     id::BlobHash,
-    layout::Layout,
     service::{Input, RequestId, StorageError, TransferError},
 };
 
@@ -51,7 +50,7 @@ impl Intake {
     pub(super) fn new(
         context: &Arc<Context>,
         order: &Order,
-        ranges: ChunkRanges,
+        (ranges, wanted): (ChunkRanges, u64),
         (blob, size): (Hash, NonZeroU64),
         cancel: &CancellationToken,
     ) -> Self {
@@ -61,7 +60,7 @@ impl Intake {
             size,
             decoder: Decoder::new(blake3::Hash::from(*blob.as_bytes()), size.get(), ranges),
             writer: None,
-            wanted: Layout::new(order.size).len(order.pieces),
+            wanted,
             progress: Progress::new(context, order),
             valve: context.rates.down(order.peer),
             cancel: cancel.clone(),

@@ -197,6 +197,10 @@ impl Node {
                     let have = blobs.iter().map(|(_, size)| self.look(*size)).collect();
                     Input::BlobsInspected { request, have }
                 }
+                Output::PlanCopies { request, .. } => {
+                    let plans = vec![];
+                    Input::CopiesPlanned { request, plans }
+                }
                 other => {
                     self.said.push_back(other);
                     continue;

@@ -1,0 +1,176 @@
+//! A revision that shares content with one that is here moves the difference only.
+
+use anyhow::{Result, ensure};
+use weft_tests::{
+    Model, Node, Options, World,
+    model::MIB,
+    node::{Fetched, Publication},
+    safetensors::{self, Content},
+};
+
+const GROUP: u64 = 16 * 1024;
+const TENSOR: u64 = MIB / 2 + 24;
+/// What the network may bring besides what changed.
+const SLACK: u64 = 256 * 1024;
+
+const BASE: [Content<'static>; 10] = [
+    ("a", "a", TENSOR),
+    ("b", "b", TENSOR),
+    ("c", "c", TENSOR),
+    ("d", "d", TENSOR),
+    ("e", "e", TENSOR),
+    ("f", "f", TENSOR),
+    ("g", "g", TENSOR),
+    ("h", "h", TENSOR),
+    ("i", "i", 512),
+    ("j", "j", TENSOR),
+];
+
+/// One who publishes and one who holds the base.
+fn two(world: &World) -> Result<(Model, Node, Node)> {
+    let model = world.model("m", &[("config.json", 700)], 1)?;
+    model.write("model.safetensors", &safetensors::file(&BASE, ""))?;
+    let alice = world.node("alice", Options::default())?;
+    let base = alice.publish(&model, "m")?;
+    let bob = world.node_knowing("bob", &alice)?;
+    let fetched = bob.fetch(&base.reference)?;
+    ensure!(fetched.bytes_reused == 0, "{:?}", fetched.value);
+    Ok((model, alice, bob))
+}
+
+/// Fetches what was published and checks that no byte is counted twice or not at all.
+fn fetch(bob: &Node, model: &Model, published: &Publication) -> Result<Fetched> {
+    let fetched = bob.fetch(&published.reference)?;
+    model.assert_same(&fetched.path)?;
+    ensure!(
+        fetched.bytes_fetched + fetched.bytes_reused == fetched.bytes_total,
+        "{:?}",
+        fetched.value
+    );
+    bob.json(&["verify", &published.reference])?;
+    Ok(fetched)
+}
+
+#[test]
+fn fine_tune_moves_its_changed_tensor() -> Result<()> {
+    let world = World::new()?;
+    let (model, alice, bob) = two(&world)?;
+    let mut tuned = BASE;
+    tuned[4].1 = "tuned";
+    model.write("model.safetensors", &safetensors::file(&tuned, ""))?;
+    let fetched = fetch(&bob, &model, &alice.publish(&model, "m")?)?;
+    // The header, the tensor with the groups at its ends, and what little lies around it.
+    let most = TENSOR + 4 * GROUP;
+    ensure!(fetched.bytes_fetched <= most, "{:?}", fetched.value);
+    Ok(())
+}
+
+#[test]
+fn shifted_tensors_are_found_under_other_names_and_in_other_repositories() -> Result<()> {
+    let world = World::new()?;
+    let (model, alice, bob) = two(&world)?;
+    let mut tuned = BASE;
+    tuned[2] = ("new", "new", TENSOR);
+    tuned[7] = ("h", "other", TENSOR / 2);
+    tuned.swap(0, 9);
+    let note = "a longer header than before: every tensor lies elsewhere, and not at a multiple of anything";
+    model.write(
+        "weights/renamed.safetensors",
+        &safetensors::file(&tuned, note),
+    )?;
+    std::fs::remove_file(model.path().join("model.safetensors"))?;
+    let fetched = fetch(&bob, &model, &alice.publish(&model, "another")?)?;
+    let changed = TENSOR + TENSOR / 2;
+    let most = changed + changed / 50 + SLACK;
+    ensure!(fetched.bytes_fetched <= most, "{:?}", fetched.value);
+    Ok(())
+}
+
+#[test]
+fn shards_of_the_same_weights_cost_their_headers() -> Result<()> {
+    let world = World::new()?;
+    let (model, alice, bob) = two(&world)?;
+    std::fs::remove_file(model.path().join("model.safetensors"))?;
+    for (n, tensors) in BASE.chunks(4).enumerate() {
+        let name = format!("model-{n}-of-3.safetensors");
+        model.write(&name, &safetensors::file(tensors, "shard"))?;
+    }
+    model.write("model.safetensors.index.json", &[b' '; 3_000])?;
+    let fetched = fetch(&bob, &model, &alice.publish(&model, "m")?)?;
+    ensure!(
+        fetched.bytes_fetched <= 3 * 2 * GROUP + 3_000,
+        "{:?}",
+        fetched.value
+    );
+    Ok(())
+}
+
+#[test]
+fn lying_index_costs_nothing_but_the_way_without_one() -> Result<()> {
+    let world = World::new()?;
+    let (model, mut alice, bob) = two(&world)?;
+    let mut tuned = BASE;
+    for (_, label, _) in &mut tuned {
+        if !matches!(*label, "a" | "b") {
+            *label = "x";
+        }
+    }
+    model.write("model.safetensors", &safetensors::file(&tuned, ""))?;
+    let honest = alice.publish(&model, "m")?;
+    alice.stop()?;
+    let twin = weft_tests::forge::plant_index(alice.home(), &honest.repository, |tensors| {
+        let hash_of = |label: &str| {
+            let mut content = vec![0; TENSOR as usize];
+            let mut stream = blake3::Hasher::new();
+            stream
+                .update(label.as_bytes())
+                .finalize_xof()
+                .fill(&mut content);
+            weft_protocol::id::ObjectId::new(*blake3::hash(&content).as_bytes())
+        };
+        // Here they lie the other way round, and nothing of what they are said to be is in the others.
+        tensors[0].blake3 = hash_of("b");
+        tensors[1].blake3 = hash_of("a");
+        for (tensor, label) in tensors.iter_mut().skip(2).zip(["c", "d", "e", "f", "g"]) {
+            tensor.blake3 = hash_of(label);
+        }
+        // One inside another.
+        tensors[4].offset -= TENSOR / 2;
+    })?;
+    alice.start()?;
+    let mut bob = bob;
+    bob.options_mut().bootstrap = vec![alice.address()?];
+    bob.restart()?;
+    bob.wait_peers(1)?;
+    let fetched = bob.fetch(&honest.repository)?;
+    ensure!(fetched.revision == twin, "{:?}", fetched.value);
+    model.assert_same(&fetched.path)?;
+    let weights = model.path().join("model.safetensors").metadata()?.len();
+    ensure!(fetched.bytes_fetched == weights, "{:?}", fetched.value);
+    Ok(())
+}
+
+#[test]
+fn source_damaged_on_this_disk_is_replaced_by_the_network() -> Result<()> {
+    let world = World::new()?;
+    let (model, alice, bob) = two(&world)?;
+    let view = bob
+        .fetch(&format!("{}@main", alice.publish(&model, "m")?.repository))?
+        .path;
+    let path = view.join("model.safetensors");
+    let mut bytes = std::fs::read(&path)?;
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    // Through the view, which is the store's own file.
+    let mut permissions = path.metadata()?.permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+    std::fs::set_permissions(&path, permissions)?;
+    std::fs::write(&path, &bytes)?;
+    let mut tuned = BASE;
+    tuned[0].1 = "tuned";
+    let another = world.model("n", &[("config.json", 700)], 1)?;
+    another.write("model.safetensors", &safetensors::file(&tuned, ""))?;
+    let fetched = fetch(&bob, &another, &alice.publish(&another, "n")?)?;
+    ensure!(fetched.bytes_reused > TENSOR, "{:?}", fetched.value);
+    Ok(())
+}
