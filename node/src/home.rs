@@ -9,7 +9,7 @@
 //! registry/         RocksDB
 //! blobs/            files by hash
 //! repositories/     the same files by name: hard links
-//! uploads/          what hub clients uploaded
+//! uploads/          what hub clients uploaded and did not commit yet
 //! identities/       release and freshness keys of local publishers
 //! ```
 

@@ -15,6 +15,7 @@ mod identities;
 mod inspect;
 mod mirror;
 mod names;
+mod ollama;
 mod origins;
 mod publish;
 mod seed;

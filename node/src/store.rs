@@ -56,7 +56,7 @@ pub(crate) use self::{
     collect::Guard,
     copy::Copies,
     error::{Error, OpenError},
-    import::Observer,
+    import::{Imported, Observer},
     write::Writer,
 };
 use self::{

@@ -24,6 +24,7 @@ Examples:
   weft fetch weft:PUBLISHER/NAME                  the newest revision
   weft fetch alice/tiny@v1.0 --to ./tiny          a tag, into a folder
   weft fetch alice/tiny --into hf-cache           into the cache of Hugging Face clients, without a second copy
+  weft fetch alice/tiny --into ollama             for `ollama run alice/tiny`, without a second copy
   weft fetch alice/tiny@3fa85c21 --json           a revision, by 8 or more characters of its id
   weft fetch REF --web-seed https://example.org/models/tiny
   weft fetch REF --bootstrap /ip4/192.0.2.1/tcp/4777/p2p/12D3KooW…
@@ -64,21 +65,26 @@ pub(crate) struct Arguments {
 pub(crate) enum Place {
     /// The cache of Hugging Face clients: HF_HUB_CACHE, HF_HOME/hub or ~/.cache/huggingface/hub
     HfCache,
+    /// Ollama's models (GGUF files): OLLAMA_MODELS or ~/.ollama/models
+    Ollama,
 }
 
 impl Place {
     /// Where that is on this machine.
     fn path(self) -> anyhow::Result<String> {
-        let Self::HfCache = self;
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let below = |root: String, rest: &str| PathBuf::from(root).join(rest);
-        let path = variable("HF_HUB_CACHE")
-            .map(PathBuf::from)
-            .or_else(|| Some(below(variable("HF_HOME")?, "hub")))
-            .or_else(|| Some(below(variable("XDG_CACHE_HOME")?, "huggingface/hub")))
-            .or_else(|| Some(below(variable("HOME")?, ".cache/huggingface/hub")))
-            .context("could not find the cache: HOME is not set")?;
-        absolute(&path)
+        let path = match self {
+            Self::HfCache => variable("HF_HUB_CACHE")
+                .map(PathBuf::from)
+                .or_else(|| Some(below(variable("HF_HOME")?, "hub")))
+                .or_else(|| Some(below(variable("XDG_CACHE_HOME")?, "huggingface/hub")))
+                .or_else(|| Some(below(variable("HOME")?, ".cache/huggingface/hub"))),
+            Self::Ollama => variable("OLLAMA_MODELS")
+                .map(PathBuf::from)
+                .or_else(|| Some(below(variable("HOME")?, ".ollama/models"))),
+        };
+        absolute(&path.context("could not find the folder: HOME is not set")?)
     }
 }
 
@@ -104,11 +110,16 @@ pub(crate) fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()>
 
 fn request(arguments: Arguments) -> anyhow::Result<FetchRequest> {
     let to = arguments.to.as_deref().map(absolute).transpose()?;
-    let cache = arguments.into.map(Place::path).transpose()?;
+    let place = |wanted| {
+        let place = arguments.into.filter(|place| *place == wanted);
+        place.map(Place::path).transpose()
+    };
+    let (cache, ollama) = (place(Place::HfCache)?, place(Place::Ollama)?);
     Ok(FetchRequest {
         reference: arguments.reference,
         to,
         cache,
+        ollama,
         seed: !arguments.no_seed,
         timeout_seconds: arguments.timeout.map(|timeout| timeout.as_secs().max(1)),
         web_seeds: arguments.web_seeds,

@@ -60,6 +60,9 @@ pub struct FetchRequest {
     /// Absolute path of the cache of Hugging Face clients that shall show the files instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
+    /// Absolute path of Ollama's folder of models that shall show the GGUF files instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ollama: Option<String>,
     /// Whether others may fetch it from here.
     pub seed: bool,
     /// Gives up after so many seconds without success; what arrived is kept. `None` waits for peers as long
@@ -75,6 +78,7 @@ impl Default for FetchRequest {
             reference: String::new(),
             to: None,
             cache: None,
+            ollama: None,
             seed: true,
             timeout_seconds: None,
             web_seeds: Vec::new(),

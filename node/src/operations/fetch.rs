@@ -63,13 +63,18 @@ impl Operations {
         };
         let resolved = &fetched.resolved;
         let manifest = self.stored_manifest(resolved.revision).await?;
-        let path = match (&request.cache, request.to) {
-            (Some(cache), _) => {
+        let path = match (&request.cache, &request.ollama, request.to) {
+            (_, Some(models), _) => {
+                let models = PathBuf::from(models);
+                self.show_in_ollama(&manifest, &request.reference, &models, reporter)
+                    .await?
+            }
+            (Some(cache), None, _) => {
                 let (revision, cache) = (resolved.revision, PathBuf::from(cache));
                 self.show_in_cache(revision, &manifest, &request.reference, &cache, reporter)
                     .await?
             }
-            (None, to) => {
+            (None, None, to) => {
                 let directory = to.map_or_else(
                     || self.view_directory(&resolved.repository, &resolved.revision),
                     PathBuf::from,

@@ -117,6 +117,34 @@ impl BlobStore {
         path: &Path,
         observer: &Observer<'_>,
     ) -> Result<Imported, ImportError> {
+        self.take_in(path, observer, false)
+    }
+
+    /// Takes a file over: it becomes the store's own and is gone from where it was. It must lie on the store's file
+    /// system. Otherwise like [`Self::import`]; a file that was not taken over stays.
+    ///
+    /// # Errors
+    /// As [`Self::import`].
+    pub(crate) fn import_owned(
+        &self,
+        path: &Path,
+        observer: &Observer<'_>,
+    ) -> Result<Imported, ImportError> {
+        let imported = self.take_in(path, observer, true)?;
+        // Still there if its content was here already.
+        files::remove(path).map_err(|source| ImportError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(imported)
+    }
+
+    fn take_in(
+        &self,
+        path: &Path,
+        observer: &Observer<'_>,
+        becomes_own: bool,
+    ) -> Result<Imported, ImportError> {
         let failed = |error: Error| ImportError::Store {
             path: path.to_owned(),
             source: error.into(),
@@ -155,7 +183,9 @@ impl BlobStore {
         if files::stamp(&before) != files::stamp(&after) {
             return Err(changed());
         }
-        let origin = if (1..=COPIED_LEN_MAX).contains(&size) {
+        let origin = if becomes_own {
+            Origin::Own(absolute)
+        } else if (1..=COPIED_LEN_MAX).contains(&size) {
             let bytes = fs::read(&absolute).map_err(unreadable)?;
             if *blake3::hash(&bytes).as_bytes() != digests.blake3 {
                 return Err(changed());
@@ -166,13 +196,13 @@ impl BlobStore {
         } else {
             Origin::Original(absolute, files::stamp(&after))
         };
-        self.keep(origin, (size, groups), &digests, tree)
+        self.keep(&origin, (size, groups), &digests, tree)
             .map_err(failed)
     }
 
     fn keep(
         &self,
-        origin: Origin,
+        origin: &Origin,
         (size, groups): (u64, u32),
         digests: &Digests,
         mut tree: Unfinished,
@@ -183,26 +213,26 @@ impl BlobStore {
         let is_known = known.is_some_and(|blob| {
             // The newest file of the user's is the one that is likeliest to stay.
             let is_same =
-                matches!(&origin, Origin::Original(path, _) if blob.path() == path.as_path());
+                matches!(origin, Origin::Original(path, _) if blob.path() == path.as_path());
             blob.is_complete() && (!blob.is_original() || is_same)
         });
         if size > 0 && !is_known {
             let outboard = tree.finish(&self.inner, &hash)?;
-            let (data, stamp, copy) = match origin {
-                Origin::Original(path, stamp) => (path, Some(stamp), None),
-                Origin::Copied(copy) => (self.inner.files.data(&hash), None, Some(copy)),
+            let (data, stamp, own) = match origin {
+                Origin::Original(path, stamp) => (path.clone(), Some(*stamp), None),
+                Origin::Copied(copy) => (self.inner.files.data(&hash), None, Some(copy.path())),
+                Origin::Own(path) => (self.inner.files.data(&hash), None, Some(path.as_path())),
             };
             let place = Place {
                 data: Handle::new(data),
-                is_original: copy.is_none(),
+                is_original: own.is_none(),
                 outboard,
                 stamp,
                 is_noted: false,
             };
             let (all, none) = (PieceSet::full(groups), PieceSet::empty(groups));
             let blob = Blob::new(&self.inner, (hash, size), place, (all, none));
-            self.inner
-                .install(blob, copy.as_ref().map(|copy| copy.path()))?;
+            self.inner.install(blob, own)?;
         }
         Ok(Imported {
             blake3: hash,
@@ -220,6 +250,8 @@ enum Origin {
     Original(PathBuf, [u64; 4]),
     /// Here, in a copy that has no name yet.
     Copied(Copy),
+    /// Here, in the file itself, which gets another name.
+    Own(PathBuf),
 }
 
 /// A small file's own copy, under a name that goes with it.

@@ -1,12 +1,15 @@
 //! Files in: taken into the store where they lie.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::sync::watch;
 use weft_protocol::{id::BlobHash, service::StorageError};
 
 use super::{Handle, ImportError};
-use crate::store::{Guard, Observer};
+use crate::store::{self, BlobStore, Guard, Observer};
 
 /// A file that the store has taken in.
 #[derive(Debug)]
@@ -40,7 +43,39 @@ impl Handle {
     pub async fn import(
         &self,
         path: &Path,
+        progress: impl FnMut(u64) + Send,
+    ) -> Result<Imported, ImportError> {
+        self.take_in(path, progress, BlobStore::import).await
+    }
+
+    /// Takes a file over: it becomes the store's own and is gone from where it was, on the same file system.
+    ///
+    /// # Errors
+    /// As [`Self::import`].
+    pub async fn import_owned(&self, path: &Path) -> Result<Imported, ImportError> {
+        self.take_in(path, |_| {}, BlobStore::import_owned).await
+    }
+
+    /// Keeps a blob that is here whole from being collected; `None` if it is not.
+    pub async fn hold(&self, blob: BlobHash, size: u64) -> Option<ImportGuard> {
+        let guard = ImportGuard {
+            _guard: self.context.store.guard(&blob),
+        };
+        let here = self.context.blob(blob).await?;
+        (here.is_complete() && here.size() == size).then_some(guard)
+    }
+
+    /// The file that holds a blob that is here whole.
+    pub async fn path(&self, blob: BlobHash) -> Option<PathBuf> {
+        let here = self.context.blob(blob).await?;
+        here.is_complete().then(|| here.path().to_owned())
+    }
+
+    async fn take_in(
+        &self,
+        path: &Path,
         mut progress: impl FnMut(u64) + Send,
+        import: fn(&BlobStore, &Path, &Observer<'_>) -> Result<store::Imported, ImportError>,
     ) -> Result<Imported, ImportError> {
         let store = self.context.store.clone();
         let (hashed, mut steps) = watch::channel(0);
@@ -48,7 +83,7 @@ impl Handle {
         let waiting = Arc::new(());
         let wanted = Arc::downgrade(&waiting);
         let source = path.to_owned();
-        let mut import = tokio::task::spawn_blocking(move || {
+        let mut importing = tokio::task::spawn_blocking(move || {
             let step = |bytes| {
                 hashed.send_replace(bytes);
                 wanted.strong_count() > 0
@@ -57,11 +92,11 @@ impl Handle {
                 progress: Some(&step),
                 block: None,
             };
-            store.import(&source, &observer)
+            import(&store, &source, &observer)
         });
         let imported = loop {
             tokio::select! {
-                imported = &mut import => break imported,
+                imported = &mut importing => break imported,
                 Ok(()) = steps.changed() => progress(*steps.borrow_and_update()),
             }
         };

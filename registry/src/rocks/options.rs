@@ -21,6 +21,8 @@ const DIARY_LEN_MAX: usize = 1024 * 1024;
 const DIARIES_MAX: usize = 2;
 /// The list of live files; rewritten when it grows beyond this.
 const MANIFEST_LEN_MAX: usize = 1024 * 1024;
+/// Space taken for that list at once; by default it is more than everything else here.
+const MANIFEST_STEP_LEN: usize = 64 * 1024;
 /// Leaves most file descriptors of a typical limit of 1,024 to sockets and blobs.
 const OPEN_FILES_MAX: i32 = 128;
 /// One flush and one compaction at a time: the processor belongs to the user.
@@ -40,6 +42,7 @@ pub(super) fn database() -> Options {
     options.set_db_write_buffer_size(WRITE_BUFFERS_LEN_MAX);
     options.set_max_total_wal_size(WAL_LEN_MAX);
     options.set_max_manifest_file_size(MANIFEST_LEN_MAX);
+    options.set_manifest_preallocation_size(MANIFEST_STEP_LEN);
     options.set_keep_log_file_num(DIARIES_MAX);
     options.set_max_log_file_size(DIARY_LEN_MAX);
     options.set_log_level(LogLevel::Warn);

@@ -1,6 +1,7 @@
 //! A revision that shares content with one that is here moves the difference only.
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 use weft_tests::{
     Model, Node, Options, World,
     model::MIB,
@@ -25,6 +26,25 @@ const BASE: [Content<'static>; 10] = [
     ("i", "i", 512),
     ("j", "j", TENSOR),
 ];
+
+/// Base64 without a library.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * at) & 63) as usize];
+            text.push(if at > three.len() {
+                '='
+            } else {
+                char::from(digit)
+            });
+        }
+    }
+    text
+}
 
 /// One who publishes and one who holds the base.
 fn two(world: &World) -> Result<(Model, Node, Node)> {
@@ -172,5 +192,59 @@ fn source_damaged_on_this_disk_is_replaced_by_the_network() -> Result<()> {
     another.write("model.safetensors", &safetensors::file(&tuned, ""))?;
     let fetched = fetch(&bob, &another, &alice.publish(&another, "n")?)?;
     ensure!(fetched.bytes_reused > TENSOR, "{:?}", fetched.value);
+    Ok(())
+}
+
+#[test]
+fn uploads_of_hub_clients_move_the_difference_and_are_kept_once() -> Result<()> {
+    let world = World::new()?;
+    let (mut alice, token) = super::hub_writes::writer(&world)?;
+    let create = json!({ "name": "m", "organization": "alice" }).to_string();
+    let call = |node: &Node, path: &str, body: &str| {
+        let reply = super::hub_writes::send(node, "POST", path, &token, body)?;
+        super::hub_writes::done(&reply)
+    };
+    call(&alice, "/api/repos/create", &create)?;
+    let model = world.model("m", &[("config.json", 700)], 1)?;
+    let upload = |node: &Node, tensors: &[Content<'_>]| -> Result<()> {
+        let weights = safetensors::file(tensors, "");
+        model.write("model.safetensors", &weights)?;
+        let config = std::fs::read(model.path().join("config.json"))?;
+        let file = |path: &str, bytes: &[u8]| {
+            let value = json!({ "path": path, "content": base64(bytes), "encoding": "base64" });
+            json!({ "key": "file", "value": value })
+        };
+        let lines = [
+            super::hub_writes::header("upload"),
+            file("config.json", &config),
+            file("model.safetensors", &weights),
+        ];
+        let body = super::hub_writes::commit(&lines);
+        call(node, "/api/models/alice/m/commit/main", &body)?;
+        let left = std::fs::read_dir(node.home().join("uploads"))?.count();
+        ensure!(left == 0, "{left} uploads stayed behind");
+        Ok(())
+    };
+    upload(&alice, &BASE)?;
+    let publisher = alice.json(&["id", "show"])?["identities"][0]["publisher"].clone();
+    let repository = format!("weft:{}/m", publisher.as_str().unwrap());
+    let bob = world.node_knowing("bob", &alice)?;
+    model.assert_same(&bob.fetch(&repository)?.path)?;
+
+    let mut tuned = BASE;
+    tuned[4].1 = "tuned";
+    upload(&alice, &tuned)?;
+    alice.restart()?;
+    let mut bob = bob;
+    bob.options_mut().bootstrap = vec![alice.address()?];
+    bob.restart()?;
+    bob.wait_peers(1)?;
+    let fetched = bob.fetch(&repository)?;
+    model.assert_same(&fetched.path)?;
+    ensure!(
+        fetched.bytes_fetched <= TENSOR + 4 * GROUP,
+        "{:?}",
+        fetched.value
+    );
     Ok(())
 }

@@ -11,7 +11,7 @@ use weft_tests::{
 };
 
 /// A node with an identity called `alice`, and the token that lets hub clients write.
-fn writer(world: &World) -> Result<(Node, String)> {
+pub(crate) fn writer(world: &World) -> Result<(Node, String)> {
     let node = world.node("alice", Options::default())?;
     let made = node.json(&["id", "new", "--alias", "alice"])?;
     ensure!(made.to_string().contains("alice"), "{made}");
@@ -19,7 +19,13 @@ fn writer(world: &World) -> Result<(Node, String)> {
     Ok((node, token))
 }
 
-fn send(node: &Node, method: &str, path: &str, token: &str, body: &str) -> Result<Reply> {
+pub(crate) fn send(
+    node: &Node,
+    method: &str,
+    path: &str,
+    token: &str,
+    body: &str,
+) -> Result<Reply> {
     let bearer = format!("Bearer {token}");
     let headers = [
         ("Authorization", bearer.as_str()),
@@ -28,17 +34,17 @@ fn send(node: &Node, method: &str, path: &str, token: &str, body: &str) -> Resul
     http::send(node.gateway(), method, path, &headers, body.as_bytes())
 }
 
-fn done(reply: &Reply) -> Result<Value> {
+pub(crate) fn done(reply: &Reply) -> Result<Value> {
     ensure!(reply.status == 200, "{}: {}", reply.status, reply.text());
     Ok(serde_json::from_slice(&reply.body).unwrap_or_default())
 }
 
-fn commit(lines: &[Value]) -> String {
+pub(crate) fn commit(lines: &[Value]) -> String {
     let lines = lines.iter().map(|line| format!("{line}\n"));
     lines.collect()
 }
 
-fn header(summary: &str) -> Value {
+pub(crate) fn header(summary: &str) -> Value {
     json!({ "key": "header", "value": { "summary": summary, "description": "" } })
 }
 

@@ -100,21 +100,16 @@ pub(super) async fn answer(
     let mut imported = BTreeMap::new();
     let known = known_files(hub, repo).await?;
     for (path, sha256) in &wish.adds {
-        if known.contains_key(sha256) || imported.contains_key(sha256) {
+        if imported.contains_key(sha256) {
             continue;
         }
-        let file = hub.staging.path(sha256);
-        if hub.staging.size(sha256).await.is_none() {
-            let message = format!("the content of `{path}` was not uploaded");
-            return Err(Fault::Invalid(message));
+        // What is known may have come again: then it goes from where uploads lie.
+        let one = hub.staging.take(&hub.operations.transfer, sha256).await?;
+        if one.is_none() && known.contains_key(sha256) {
+            continue;
         }
-        let one = hub.operations.transfer.import(&file, |_| {}).await;
-        let one = one.map_err(|error| crate::error::import(&error))?;
-        if one.sha256 != *sha256 {
-            return Err(Fault::Node(format!(
-                "the upload of `{path}` was damaged on disk"
-            )));
-        }
+        let one =
+            one.ok_or_else(|| Fault::Invalid(format!("the content of `{path}` was not uploaded")))?;
         imported.insert(*sha256, one);
     }
     let record = hub.records.get(&repo.id)?;
@@ -209,9 +204,9 @@ async fn apply(
     }
     let mut files = changed(&parent, wish, known, imported)?;
     hub.operations.add_spans(&mut files).await;
-    let card = card(hub, &files, imported, &parent).await;
+    let card = card(hub, &files, &parent).await;
     let published = base.main.is_some() || branch.is_some();
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         repository: repo.id.clone(),
         kind: parent.manifest.kind,
         parents: if published {
@@ -225,6 +220,9 @@ async fn apply(
         message: message(&wish.header),
         created: unix(),
     };
+    hub.operations
+        .index_stored(&mut manifest, &parent.manifest)
+        .await;
     let preimage = weft_protocol::codec::preimage(&manifest);
     let revision = weft_protocol::codec::preimage_id(&preimage);
     let mut refs = base.refs;
@@ -297,12 +295,7 @@ fn changed(
 }
 
 /// The card of the new revision: out of its README, if that is new.
-async fn card(
-    hub: &Hub,
-    files: &[File],
-    imported: &BTreeMap<[u8; 32], Imported>,
-    parent: &Commit,
-) -> Card {
+async fn card(hub: &Hub, files: &[File], parent: &Commit) -> Card {
     let readme = files.iter().find(|file| file.path.as_str() == "README.md");
     let Some(readme) = readme.filter(|file| file.size <= CARD_LEN_MAX) else {
         return Card::default();
@@ -311,17 +304,13 @@ async fn card(
     if before.is_some_and(|before| before.blake3 == readme.blake3) {
         return parent.manifest.card.clone();
     }
-    let bytes = if imported.contains_key(&readme.sha256) {
-        tokio::fs::read(hub.staging.path(&readme.sha256)).await.ok()
-    } else {
-        let local = hub
-            .operations
-            .transfer
-            .local(readme.blake3, readme.size)
-            .await;
-        let parts = local.read(0..readme.size).try_collect::<Vec<_>>().await;
-        parts.ok().map(|parts| parts.concat())
-    };
+    let local = hub
+        .operations
+        .transfer
+        .local(readme.blake3, readme.size)
+        .await;
+    let parts = local.read(0..readme.size).try_collect::<Vec<_>>().await;
+    let bytes = parts.ok().map(|parts| parts.concat());
     bytes.map_or_else(Card::default, |bytes| {
         parse_card(&String::from_utf8_lossy(&bytes))
     })

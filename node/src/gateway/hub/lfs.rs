@@ -86,7 +86,9 @@ pub(super) async fn batch(hub: &Hub, repo: &Repo, call: &Call<'_>, body: &[u8]) 
     for object in &asked.objects {
         let sha256 = parse_oid(&object.oid)?;
         let mut shown = json!({ "oid": object.oid, "size": object.size });
-        let here = known.contains_key(&sha256) || hub.staging.size(&sha256).await.is_some();
+        let transfer = &hub.operations.transfer;
+        let uploaded = hub.staging.uploaded(transfer, &sha256);
+        let here = known.contains_key(&sha256) || uploaded.await.is_some();
         match asked.operation.as_str() {
             "upload" if !here => {
                 let href = |verb: &str| {
@@ -134,7 +136,11 @@ pub(super) async fn upload(hub: &Hub, call: &Call<'_>, segments: &[&str], body: 
             hub.staging.receive(&sha256, size, body).await?;
             Ok(StatusCode::OK.into_response())
         }
-        ("verify", "POST") => match hub.staging.size(&sha256).await {
+        ("verify", "POST") => match hub
+            .staging
+            .uploaded(&hub.operations.transfer, &sha256)
+            .await
+        {
             Some(here) if here == size => Ok(ok(&json!({}))),
             _ => Err(Fault::Invalid(format!("`{oid}` was not uploaded"))),
         },

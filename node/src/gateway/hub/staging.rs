@@ -1,12 +1,16 @@
 //! Uploads on their way into a revision: files named by their SHA-256, whole and checked before they get that name.
 //!
-//! They lie in the data directory and are taken into the blob store by reference, so they stay. What a killed upload
+//! They lie in the data directory until a commit names them; then the blob store takes them over. What a killed upload
 //! left under a name of its own is swept away at the next start.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,18 +20,35 @@ use data_encoding::HEXLOWER;
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::{fs, io::AsyncWriteExt, time};
+use weft_protocol::id::BlobHash;
 
 use super::reply::Fault;
+use crate::transfer::{self, Imported};
 
 /// How long a client may send nothing in the middle of a body.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Ends names of what is not whole.
 const PART: &str = "part";
 
+/// Uploads whose place in the blob store is remembered: what one commit took over another may name as well.
+const TAKEN_MAX: usize = 10_000;
+
 /// The folder of uploads.
 #[derive(Debug)]
 pub(super) struct Staging {
     root: PathBuf,
+    /// What the blob store took over in this run.
+    taken: Mutex<BTreeMap<[u8; 32], Taken>>,
+    /// One after the other, so that two commits do not take the same file.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Content that the blob store has, or had.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    blake3: BlobHash,
+    git_sha1: Option<[u8; 20]>,
+    size: u64,
 }
 
 /// A SHA-256, as clients write it.
@@ -48,16 +69,86 @@ impl Staging {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
-        Self { root }
+        Self {
+            root,
+            taken: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Hands an upload over to the blob store, which keeps it while the answer lives; `None` if it was not uploaded.
+    pub(super) async fn take(
+        &self,
+        transfer: &transfer::Handle,
+        sha256: &[u8; 32],
+    ) -> Result<Option<Imported>, Fault> {
+        let _turn = self.turn.lock().await;
+        if self.size(sha256).await.is_some() {
+            let one = transfer.import_owned(&self.path(sha256)).await;
+            let one = one.map_err(|error| crate::error::import(&error))?;
+            if one.sha256 != *sha256 {
+                let name = HEXLOWER.encode(sha256);
+                return Err(Fault::Node(format!(
+                    "the upload `{name}` was damaged on disk"
+                )));
+            }
+            let (blake3, git_sha1, size) = (one.blake3, one.git_sha1, one.size);
+            let mut taken = self.lock();
+            if taken.len() >= TAKEN_MAX {
+                taken.pop_first();
+            }
+            taken.insert(
+                *sha256,
+                Taken {
+                    blake3,
+                    git_sha1,
+                    size,
+                },
+            );
+            return Ok(Some(one));
+        }
+        let Some(taken) = self.taken(sha256) else {
+            return Ok(None);
+        };
+        let guard = transfer.hold(taken.blake3, taken.size).await;
+        Ok(guard.map(|guard| Imported {
+            blake3: taken.blake3,
+            sha256: *sha256,
+            git_sha1: taken.git_sha1,
+            size: taken.size,
+            guard,
+        }))
+    }
+
+    /// The size of content that need not be uploaded.
+    pub(super) async fn uploaded(
+        &self,
+        transfer: &transfer::Handle,
+        sha256: &[u8; 32],
+    ) -> Option<u64> {
+        if let Some(size) = self.size(sha256).await {
+            return Some(size);
+        }
+        let taken = self.taken(sha256)?;
+        let held = transfer.hold(taken.blake3, taken.size).await;
+        held.map(|_| taken.size)
+    }
+
+    fn taken(&self, sha256: &[u8; 32]) -> Option<Taken> {
+        self.lock().get(sha256).copied()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<[u8; 32], Taken>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a file with this hash is or will be.
-    pub(super) fn path(&self, sha256: &[u8; 32]) -> PathBuf {
+    fn path(&self, sha256: &[u8; 32]) -> PathBuf {
         self.root.join(HEXLOWER.encode(sha256))
     }
 
     /// The size of a file that is here, whole.
-    pub(super) async fn size(&self, sha256: &[u8; 32]) -> Option<u64> {
+    async fn size(&self, sha256: &[u8; 32]) -> Option<u64> {
         let metadata = fs::metadata(self.path(sha256)).await.ok()?;
         metadata.is_file().then_some(metadata.len())
     }

@@ -72,6 +72,25 @@ impl Operations {
         manifest.tensors = index.await.unwrap_or_default();
         drop(waiting);
     }
+
+    /// The same for a revision whose files the blob store has.
+    pub(crate) async fn index_stored(&self, manifest: &mut Manifest, old: &Manifest) {
+        let mut found = Vec::with_capacity(manifest.files.len());
+        for file in &manifest.files {
+            let source = match Format::of_path(file.path.as_str()) {
+                Some(_) => self.transfer.path(file.blake3).await,
+                None => None,
+            };
+            found.push(Found {
+                // Only what has tensors and is not in the old index is read.
+                source: source.unwrap_or_default(),
+                path: file.path.clone(),
+            });
+        }
+        let (nobody, _) = tokio::sync::mpsc::channel(1);
+        self.index_tensors(manifest, Some(old.clone()), &found, &Reporter::new(nobody))
+            .await;
+    }
 }
 
 /// The index of a manifest. `progress` is told bytes hashed and bytes to hash, and says whether to go on.

@@ -162,3 +162,38 @@ fn imported_blob_survives_the_end_of_the_process_and_the_loss_of_power() {
         }
     }
 }
+
+#[test]
+fn file_that_is_taken_over_becomes_the_stores_own() {
+    for size in [0, 1, GROUP, 3 * MIB + 7] {
+        let (disk, reference) = (Disk::new(), Reference::new(1, size));
+        let store = disk.open();
+        // Twice: what is here already only goes from where it was.
+        for name in ["first", "second"] {
+            let path = disk.write(name, &reference.data);
+            let imported = store.import_owned(&path, &Observer::default()).unwrap();
+            assert_eq!(imported.blake3, reference.hash);
+            assert!(!path.exists());
+        }
+        let blob = store.blob(&reference.hash).unwrap();
+        assert!(blob.is_complete() && !blob.is_original());
+        assert_eq!(blob.read_verified(0..u64::MAX).unwrap(), reference.data);
+        drop((blob, store));
+        let blob = disk.open().blob(&reference.hash).unwrap();
+        assert_eq!(blob.read_verified(0..u64::MAX).unwrap(), reference.data);
+    }
+}
+
+#[test]
+fn file_of_the_users_gives_way_to_one_that_is_taken_over() {
+    let (disk, reference) = (Disk::new(), Reference::new(1, MIB));
+    let store = disk.open();
+    let original = reference.import(&disk, &store, "original");
+    assert!(store.blob(&reference.hash).unwrap().is_original());
+    let path = disk.write("upload", &reference.data);
+    store.import_owned(&path, &Observer::default()).unwrap();
+    std::fs::remove_file(original).unwrap();
+    let blob = store.blob(&reference.hash).unwrap();
+    assert!(!blob.is_original());
+    assert_eq!(blob.read_verified(0..u64::MAX).unwrap(), reference.data);
+}
