@@ -46,11 +46,31 @@ pub enum ParseIdError {
     Separator(String),
 }
 
+/// Bytes as numbers of the same order. Ids are the keys of most maps, and two numbers are compared without a call.
+#[inline]
+fn numbers(bytes: &[u8; 32]) -> (u128, u128) {
+    let number = |half: Option<&[u8; 16]>| half.map_or(0, |half| u128::from_be_bytes(*half));
+    (number(bytes.first_chunk()), number(bytes.last_chunk()))
+}
+
 macro_rules! bytes32 {
     ($(#[$doc:meta])* $name:ident, $encoding:expr, $length:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name([u8; 32]);
+
+        impl Ord for $name {
+            #[inline]
+            fn cmp(&self, other: &Self) -> Ordering {
+                numbers(&self.0).cmp(&numbers(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// Wraps raw bytes.
@@ -291,6 +311,18 @@ mod tests {
         let publisher = PublisherId::new(bytes);
         assert_eq!(publisher.to_string().len(), 52);
         assert_eq!(publisher.to_string().parse(), Ok(publisher));
+    }
+
+    #[test]
+    fn ids_are_ordered_as_their_bytes() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for _ in 0..1_000 {
+            let mut a: [u8; 32] = std::array::from_fn(|_| rng.u8(..));
+            let b = a;
+            let at = rng.usize(..a.len());
+            a[at] = rng.u8(..);
+            assert_eq!(NodeId::new(a).cmp(&NodeId::new(b)), a.cmp(&b), "byte {at}");
+        }
     }
 
     #[test]

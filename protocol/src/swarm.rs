@@ -36,7 +36,7 @@ use std::{
 };
 
 use blob::Blob;
-use download::Download;
+use download::{Download, Hunger};
 use fastrand::Rng;
 use peers::Peer;
 use penalty::Penalties;
@@ -59,6 +59,8 @@ use crate::{
 pub(crate) enum News {
     /// Every blob of the revision is here.
     Complete(RevisionId),
+    /// Nothing of the revision arrives: others must be found.
+    Starves(RevisionId),
     /// The disk said no while these were being fetched.
     StorageFailed(Vec<RevisionId>, StorageError),
 }
@@ -124,6 +126,7 @@ impl Swarm {
         if let Some(download) = self.downloads.get_mut(&revision) {
             download.hints.extend(hints);
             download.paused_until = None;
+            download.hungry = Hunger::default();
         } else {
             let download = Download::new(ctx.now, blobs, hints);
             self.downloads.insert(revision, download);
@@ -172,6 +175,11 @@ impl Swarm {
     ) {
         if let Some(download) = self.downloads.get_mut(revision) {
             for peer in peers {
+                if download.hints.len() >= limits::PEERS_PER_DOWNLOAD_MAX {
+                    // Those who never came make room for those who may.
+                    let known = &self.peers;
+                    download.hints.retain(|hint| known.contains_key(hint));
+                }
                 if download.hints.len() < limits::PEERS_PER_DOWNLOAD_MAX {
                     self.dirty.neighbours |= download.hints.insert(peer);
                 }

@@ -21,6 +21,8 @@ use crate::{
 pub(crate) struct Waiter {
     pub(crate) command: CommandId,
     pub(crate) resolved: Resolved,
+    /// Since when.
+    pub(crate) since: Instant,
 }
 
 /// All of them.
@@ -72,6 +74,7 @@ impl Service {
         for news in self.swarm.take_news() {
             match news {
                 News::Complete(revision) => self.downloaded(revision),
+                News::Starves(revision) => self.search_again(Sought::Revision(revision)),
                 News::StorageFailed(revisions, error) => {
                     for revision in revisions {
                         self.fail_waiters(&revision, |_| error.clone().into());
@@ -146,7 +149,22 @@ impl Service {
         revision: &RevisionId,
         error: impl Fn(&Waiter) -> CommandError,
     ) {
-        for waiter in self.fetches.waiting.remove(revision).unwrap_or_default() {
+        self.fail_some_waiters(revision, |_| true, error);
+    }
+
+    /// Ends those commands that wait for a revision of which a condition holds.
+    fn fail_some_waiters(
+        &mut self,
+        revision: &RevisionId,
+        which: impl Fn(&Waiter) -> bool,
+        error: impl Fn(&Waiter) -> CommandError,
+    ) {
+        let waiters = self.fetches.waiting.remove(revision).unwrap_or_default();
+        let (over, waiting): (Vec<_>, Vec<_>) = waiters.into_iter().partition(which);
+        if !waiting.is_empty() {
+            self.fetches.waiting.insert(*revision, waiting);
+        }
+        for waiter in over {
             let error = error(&waiter);
             self.reply(waiter.command, Err(error));
         }
@@ -185,33 +203,44 @@ impl Service {
         let now = self.now.instant;
         let revisions: Vec<RevisionId> = self.fetches.waiting.keys().copied().collect();
         for revision in revisions {
-            let Some((progressed, asked)) = self.swarm.activity(&revision) else {
+            let Some(activity) = self.swarm.activity(&revision) else {
                 continue;
             };
-            if starves_at(progressed, asked) <= now {
-                let progress = self.swarm.progress(&revision);
-                let bytes_missing = progress.map_or(0, |progress| progress.bytes_missing);
-                self.fail_waiters(&revision, |_| CommandError::NoProviders {
+            let mut waiting = self.fetches.waiting.get(&revision).into_iter().flatten();
+            if !waiting.any(|waiter| starves_at(waiter, activity) <= now) {
+                continue;
+            }
+            let progress = self.swarm.progress(&revision);
+            let bytes_missing = progress.map_or(0, |progress| progress.bytes_missing);
+            self.fail_some_waiters(
+                &revision,
+                |waiter| starves_at(waiter, activity) <= now,
+                |_| CommandError::NoProviders {
                     revision,
                     bytes_missing,
-                });
-            }
+                },
+            );
         }
     }
 
     /// When [`Self::end_starving`] may have something to do.
     pub(super) fn next_starving(&self) -> Option<Instant> {
-        self.fetches
-            .waiting
-            .keys()
-            .filter_map(|revision| self.swarm.activity(revision))
-            .map(|(progressed, asked)| starves_at(progressed, asked))
+        let waiting = self.fetches.waiting.iter();
+        waiting
+            .filter_map(|(revision, waiters)| {
+                let activity = self.swarm.activity(revision)?;
+                waiters
+                    .iter()
+                    .map(|waiter| starves_at(waiter, activity))
+                    .min()
+            })
             .min()
     }
 }
 
+/// When a command's patience ends, given when something last arrived and whether somebody is asked for more.
 /// While somebody still tries, patience is twice as long: a stall is noticed and re-assigned meanwhile.
-fn starves_at(progressed: Instant, asked: bool) -> Instant {
+fn starves_at(waiter: &Waiter, (progressed, asked): (Instant, bool)) -> Instant {
     let factor = if asked { 2 } else { 1 };
-    progressed + NO_PROVIDERS_AFTER * factor
+    progressed.max(waiter.since) + NO_PROVIDERS_AFTER * factor
 }

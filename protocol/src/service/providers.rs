@@ -26,6 +26,8 @@ struct Search {
     rounds: u32,
     found: BTreeSet<NodeId>,
     touched: Instant,
+    /// When the last round ended.
+    ended: Option<Instant>,
 }
 
 /// All searches.
@@ -41,6 +43,8 @@ const INTERVAL_MIN: Duration = Duration::from_millis(500);
 const BEGINNER: Duration = Duration::from_secs(15);
 /// The interval doubles up to this when nobody is found.
 const INTERVAL_MAX: Duration = Duration::from_secs(300);
+/// A search that ended less than this ago is not repeated.
+const MOMENT: Duration = Duration::from_secs(2);
 /// Results of a search are worth remembering this long.
 const KEEP: Duration = Duration::from_secs(60);
 
@@ -80,9 +84,23 @@ impl Service {
             rounds: 0,
             found: BTreeSet::new(),
             touched: now,
+            ended: None,
         });
         search.touched = now;
         self.run_searches();
+    }
+
+    /// Looks again at once, because somebody asks for it or nothing arrives, unless that was done a moment ago.
+    pub(super) fn search_again(&mut self, sought: Sought) {
+        let now = self.now.instant;
+        let Some(search) = self.searches.0.get_mut(&sought) else {
+            return self.search(sought);
+        };
+        let lately = search.ended.is_some_and(|ended| now.since(ended) < MOMENT);
+        if !search.running && !lately {
+            search.due = Some(now);
+            self.run_searches();
+        }
     }
 
     /// Starts the searches that are due.
@@ -141,6 +159,11 @@ impl Service {
         let mut news = Vec::new();
         if let Some(search) = self.searches.0.get_mut(&sought) {
             for peer in peers {
+                if search.found.len() >= limits::PEERS_PER_DOWNLOAD_MAX {
+                    // Those who never came make room for those who may.
+                    let known = &self.peers;
+                    search.found.retain(|found| known.is_connected(found));
+                }
                 let room = search.found.len() < limits::PEERS_PER_DOWNLOAD_MAX;
                 if room && peer != self.params.node && !self.swarm.is_banned(&peer) {
                     search.found.insert(peer);
@@ -166,6 +189,7 @@ impl Service {
         };
         if let Some(search) = self.searches.0.get_mut(&sought) {
             search.running = false;
+            search.ended = Some(now);
             search.touched = now;
             let doublings = search.rounds.saturating_sub(1).min(10);
             let (wait, jitter) = if !search.found.is_empty() {

@@ -1,6 +1,6 @@
 //! What the end of a transfer changes: pieces are here, a peer failed, the disk is full.
 
-use super::{Context, News, Swarm, peers::Retry, requests::Transfer};
+use super::{Context, News, Swarm, download::Hunger, peers::Retry, requests::Transfer};
 use crate::{
     id::{BlobHash, NodeId},
     layout::PieceRange,
@@ -23,12 +23,16 @@ impl Swarm {
         }
         self.pace.add(bytes);
         self.uploads.credit(peer, bytes, now);
+        if let Some(blob) = self.blobs.get_mut(hash) {
+            blob.progressed = now;
+        }
         for revision in self.blobs.get(hash).into_iter().flat_map(|b| &b.wanted_by) {
             if let Some(download) = self.downloads.get_mut(revision) {
                 download.bytes_fetched = download.bytes_fetched.saturating_add(bytes);
                 let sum = download.sources.entry(peer).or_default();
                 *sum = sum.saturating_add(bytes);
                 download.progressed = now;
+                download.hungry = Hunger::default();
             }
         }
     }

@@ -1,11 +1,15 @@
 //! One blob on its way here: what of it is here, asked for, and to be had from whom.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{copies::Copying, peers::Retry};
 use crate::{
     id::{NodeId, RevisionId},
     layout::{Layout, PieceRange},
+    limits,
     piece_set::PieceSet,
     time::Instant,
 };
@@ -28,6 +32,8 @@ pub(crate) struct Blob {
     pub(crate) live: u32,
     /// Bytes that were asked for although they were on their way already.
     pub(crate) doubled: u64,
+    /// When bytes of it last arrived, or when it became active.
+    pub(crate) progressed: Instant,
     /// Observed peers.
     neighbours: BTreeMap<NodeId, Neighbour>,
     /// Pieces that are here or asked for; made when it becomes active.
@@ -43,6 +49,9 @@ pub(crate) struct Neighbour {
     pub(crate) have: Option<PieceSet>,
     pub(crate) since: Instant,
 }
+
+/// Without a byte for this long a blob starves: some peers are merely slow for a moment.
+pub(crate) const HUNGER: Duration = Duration::from_secs(5);
 
 /// What a report of a neighbour changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +75,7 @@ impl Blob {
             copying: None,
             live: 0,
             doubled: 0,
+            progressed: Instant(0),
             neighbours: BTreeMap::new(),
             taken: None,
             counts: Vec::new(),
@@ -89,7 +99,8 @@ impl Blob {
     }
 
     /// Takes the blob up: from now on peers are observed and asked.
-    pub(crate) fn activate(&mut self) {
+    pub(crate) fn activate(&mut self, now: Instant) {
+        self.progressed = now;
         let pieces = self.layout.pieces();
         let have = self.have.clone();
         self.taken = Some(have.unwrap_or_else(|| PieceSet::empty(pieces)));
@@ -163,6 +174,37 @@ impl Blob {
             since: now,
         };
         self.neighbours.insert(peer, neighbour);
+    }
+
+    /// Whether a peer may become a neighbour.
+    pub(crate) fn may_observe(&self, peer: &NodeId, now: Instant) -> bool {
+        let tried = self.retries.get(peer).is_some_and(|retry| retry.at > now);
+        !tried && !self.liars.contains(peer) && !self.neighbours.contains_key(peer)
+    }
+
+    /// Nothing arrived for so long that more and other peers are looked at.
+    pub(crate) fn starves(&self, now: Instant) -> bool {
+        now.since(self.progressed) >= HUNGER
+    }
+
+    /// Peers that are observed on our own account at most: more while nothing comes of those that are.
+    pub(crate) fn neighbours_chosen(&self, now: Instant) -> usize {
+        if self.starves(now) {
+            limits::NEIGHBOURS_MAX
+        } else {
+            limits::NEIGHBOURS_CHOSEN
+        }
+    }
+
+    /// Whether a neighbour has something that is missing here.
+    pub(crate) fn offers(&self, neighbour: &Neighbour) -> bool {
+        let Some(have) = &neighbour.have else {
+            return false;
+        };
+        match &self.have {
+            Some(ours) => have.exceeds(ours),
+            None => !have.is_empty(),
+        }
     }
 
     /// Takes in all that a neighbour has.

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use super::blob::HUNGER;
 use crate::{
     id::{BlobHash, NodeId},
     service::CopyPlan,
@@ -35,6 +36,8 @@ pub(crate) struct Download {
     pub(crate) hints: BTreeSet<NodeId>,
     /// Last moment at which something arrived, or the start.
     pub(crate) progressed: Instant,
+    /// When others are looked for because nothing arrives.
+    pub(crate) hungry: Hunger,
     /// Whether `DownloadStarted` was told.
     pub(crate) announced: bool,
     /// Nothing is asked for before, unless the gathering ends early.
@@ -63,6 +66,29 @@ const GATHER: Duration = Duration::from_millis(1_500);
 /// A download with less than this many missing bytes gathers first; a larger one is shared anyway.
 pub(crate) const GATHER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// While nothing arrives, others are looked for again and again, each time after twice as long.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Hunger {
+    due: Option<Instant>,
+    rounds: u32,
+}
+
+/// The longest time between two searches of a download that starves.
+const HUNGER_MAX: Duration = Duration::from_secs(120);
+
+impl Hunger {
+    /// Whether to look for others now, given when something last arrived.
+    pub(crate) fn strikes(&mut self, progressed: Instant, now: Instant) -> bool {
+        if self.due.unwrap_or(progressed + HUNGER) > now {
+            return false;
+        }
+        let wait = HUNGER.saturating_mul(1_u32.checked_shl(self.rounds).unwrap_or(u32::MAX));
+        self.rounds = self.rounds.saturating_add(1);
+        self.due = Some(now + wait.min(HUNGER_MAX));
+        true
+    }
+}
+
 impl Download {
     pub(crate) fn new(now: Instant, blobs: &[(BlobHash, u64)], hints: BTreeSet<NodeId>) -> Self {
         let mut seen = BTreeSet::new();
@@ -85,6 +111,7 @@ impl Download {
             sources: BTreeMap::new(),
             hints,
             progressed: now,
+            hungry: Hunger::default(),
             announced: false,
             gathering: Some(Gathering {
                 until: now + GATHER,

@@ -25,14 +25,18 @@ impl Swarm {
     /// Asks those who may have become useful for what is open.
     pub(super) fn feed(&mut self, ctx: &mut Context<'_>) {
         let mut peers = std::mem::take(&mut self.dirty.peers);
-        if std::mem::take(&mut self.dirty.everybody) {
+        let everybody = std::mem::take(&mut self.dirty.everybody);
+        if everybody {
             peers = self.peers.keys().copied().collect();
             ctx.rng.shuffle(&mut peers);
             peers.sort_by_key(|peer| self.peers.get(peer).map_or(0, |peer| peer.in_flight));
         }
         // One transfer each in turn, so that what there is is shared.
         while !peers.is_empty() {
-            peers.retain(|peer| self.feed_one(peer, ctx));
+            peers.retain(|peer| {
+                // Who owes what changes slowly; it is looked at when everybody is.
+                self.feed_one(peer, ctx) || (everybody && self.help_out(peer, ctx))
+            });
         }
     }
 
@@ -60,7 +64,13 @@ impl Swarm {
                 return true;
             }
         }
-        self.rescue(id, ctx)
+        false
+    }
+
+    /// Lets a peer with room take over from others; false if there is nothing to take over.
+    fn help_out(&mut self, id: &NodeId, ctx: &mut Context<'_>) -> bool {
+        let room = self.peers.get(id).is_some_and(|peer| self.has_room(peer));
+        room && self.requests.len() < limits::TRANSFERS_MAX && self.rescue(id, ctx)
     }
 
     fn has_room(&self, peer: &Peer) -> bool {

@@ -15,7 +15,7 @@ impl Swarm {
         if std::mem::take(&mut self.dirty.downloads) {
             self.inspect(ctx);
             self.finish_downloads();
-            self.activate();
+            self.activate(ctx.now);
             self.copy(ctx);
             self.dirty.neighbours = true;
         }
@@ -89,7 +89,7 @@ impl Swarm {
     }
 
     /// Fills the window of active blobs, one from each download in turn.
-    fn activate(&mut self) {
+    fn activate(&mut self, now: Instant) {
         let mut moved = true;
         while moved && self.active.len() < limits::BLOBS_ACTIVE_MAX {
             moved = false;
@@ -99,7 +99,7 @@ impl Swarm {
                         continue;
                     };
                     if !self.active.contains(&hash) {
-                        blob.activate();
+                        blob.activate(now);
                         let plan = download.plans.remove(&hash);
                         blob.copying = plan.map(super::copies::Copying::new);
                         self.active.push(hash);
@@ -130,7 +130,8 @@ impl Swarm {
                         .is_some_and(|d| d.hints.contains(peer) || d.sources.contains_key(peer))
                 })
             };
-            let full = blob.neighbours().len() >= limits::NEIGHBOURS_CHOSEN;
+            let chosen = blob.neighbours_chosen(ctx.now);
+            let full = blob.neighbours().len() >= chosen;
             let has_nothing =
                 |have: &Option<PieceSet>| have.as_ref().is_some_and(PieceSet::is_empty);
             let mut idle: Vec<NodeId> = blob
@@ -146,9 +147,7 @@ impl Swarm {
             let mut candidates: Vec<(bool, u32, u32, NodeId)> = self
                 .peers
                 .keys()
-                .filter(|peer| !blob.neighbours().contains_key(*peer))
-                .filter(|peer| blob.retries.get(*peer).is_none_or(|r| r.at <= ctx.now))
-                .filter(|peer| !blob.liars.contains(*peer))
+                .filter(|peer| blob.may_observe(peer, ctx.now))
                 .map(|peer| {
                     let unhinted = !hinted(&blob.wanted_by, peer);
                     let penalty = self.penalties.of(peer, ctx.now);
@@ -157,7 +156,7 @@ impl Swarm {
                 .collect();
             candidates.sort_unstable();
             for (unhinted, _, _, peer) in candidates {
-                if blob.neighbours().len() >= limits::NEIGHBOURS_CHOSEN {
+                if blob.neighbours().len() >= chosen {
                     // A peer that is said to have it takes the place of one that has nothing.
                     let Some(idle) = idle.pop().filter(|_| !unhinted) else {
                         break;

@@ -99,7 +99,7 @@ pub(crate) const ENDGAME_AFTER: Duration = Duration::from_secs(1);
 const ENDGAME_LEFT_MS: u64 = 500;
 
 /// All transfers in flight.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Requests(BTreeMap<RequestId, Transfer>);
 
 impl Requests {

@@ -29,6 +29,13 @@ const COPY_AFTER: Duration = Duration::from_millis(250);
 /// Requests for one piece at once in the end-game.
 const COPIES_MAX: usize = 3;
 
+/// A transfer that moves for this long shows how fast it is …
+const OUTRUN_AFTER: Duration = Duration::from_secs(2);
+/// … and if it needs so many seconds more …
+const OUTRUN_LEFT_S: u64 = 5;
+/// … a peer takes it over that is so many times as fast.
+const OUTRUN_FACTOR: u64 = 4;
+
 /// What to do for an idle peer.
 enum Rescue {
     /// Takes a waiting request back and asks the idle peer instead.
@@ -75,7 +82,9 @@ impl Swarm {
                 if self.may_copy(id, blob, transfer, range, now) {
                     return Some(Rescue::Copy(*hash, range));
                 }
-                if self.may_take_over(standing, blob, transfer, now) {
+                if self.may_take_over(standing, blob, transfer, now)
+                    || self.may_outrun(id, transfer, now)
+                {
                     return Some(Rescue::TakeOver(request, *hash, range));
                 }
             }
@@ -107,6 +116,21 @@ impl Swarm {
         let other = other.map_or(Standing::Waiting, |peer| peer.standing(now));
         // Between equals a turn is waited for longer: going back and forth brings nothing.
         waited >= patience && (standing > other || waited >= patience * 2)
+    }
+
+    /// Whether a transfer crawls that another peer would end soon. What came of it is here and not asked for again.
+    fn may_outrun(&self, id: &NodeId, transfer: &Transfer, now: Instant) -> bool {
+        if transfer.moved.is_none_or(|at| now.since(at) < OUTRUN_AFTER) {
+            return false;
+        }
+        let rate = self.peers.get(id).and_then(Peer::rate);
+        // Of somebody who sent nothing yet as much is expected as of the one in the middle.
+        let Some(rate) = rate.or_else(|| self.pace.median()) else {
+            return false;
+        };
+        let left = transfer.bytes_expected.saturating_sub(transfer.bytes);
+        let crawls = left / transfer.rate(now).max(1) >= OUTRUN_LEFT_S;
+        crawls && rate / OUTRUN_FACTOR > transfer.rate(now)
     }
 
     /// Whether a copy may help in the end-game.

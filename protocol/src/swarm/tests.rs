@@ -5,6 +5,7 @@
 )]
 
 mod copies;
+mod hunger;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,8 +1,8 @@
 //! The regular look around: who is late, who is too slow to keep, whom to try instead.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
-use super::{Context, Swarm, peers::Retry};
+use super::{Context, News, Swarm, blob::HUNGER, peers::Retry};
 use crate::{
     id::{BlobHash, NodeId},
     limits,
@@ -68,6 +68,7 @@ impl Swarm {
         self.drop_slow(ctx);
         self.replace_worst(ctx);
         self.give_up_beside(ctx.now);
+        self.notice_hunger(ctx.now);
         self.dirty.neighbours = true;
         self.dirty.everybody = true;
     }
@@ -182,7 +183,8 @@ impl Swarm {
         }
     }
 
-    /// Where all places are taken and others wait for one, the neighbour that brought least goes.
+    /// Where all places are taken and others wait for one, the neighbour that brought least goes; while nothing
+    /// arrives at all, everybody goes who has nothing for us.
     fn replace_worst(&mut self, ctx: &mut Context<'_>) {
         if self
             .replaced
@@ -195,26 +197,45 @@ impl Swarm {
             let Some(blob) = self.blobs.get(&hash) else {
                 continue;
             };
-            let neighbours = blob.neighbours();
-            if neighbours.len() < limits::NEIGHBOURS_CHOSEN || self.peers.len() <= neighbours.len()
-            {
+            if blob.neighbours().len() < blob.neighbours_chosen(ctx.now) {
                 continue;
             }
-            let worst = neighbours
+            let starves = blob.starves(ctx.now);
+            let waiting = self
+                .peers
+                .keys()
+                .filter(|peer| blob.may_observe(peer, ctx.now));
+            let most = if starves { limits::NEIGHBOURS_MAX } else { 1 };
+            let wanted = waiting.take(most).count();
+            let probation = if starves { HUNGER } else { PROBATION };
+            let mut useless: Vec<_> = blob
+                .neighbours()
                 .iter()
-                .filter(|(_, neighbour)| ctx.now.since(neighbour.since) >= PROBATION)
-                .filter_map(|(id, _)| {
+                .filter(|(_, neighbour)| ctx.now.since(neighbour.since) >= probation)
+                .filter_map(|(id, neighbour)| {
                     let peer = self.peers.get(id)?;
                     let penalty = self.penalties.of(id, ctx.now);
-                    // Who has nothing new for us now may have later; who fails us will again.
-                    let fails = peer.failures > 0 || penalty > 0;
-                    let useless = fails && !self.is_serving(peer, ctx.now);
-                    let rank = (penalty, std::cmp::Reverse(peer.delivered));
+                    // Who fails us will fail again; who has nothing for us may have something later.
+                    let fails =
+                        (peer.failures > 0 || penalty > 0) && !self.is_serving(peer, ctx.now);
+                    let useless = fails || !blob.offers(neighbour);
+                    let rank = (fails, penalty, Reverse(peer.delivered));
                     useless.then_some((rank, *id))
                 })
-                .max();
-            if let Some((_, worst)) = worst {
+                .collect();
+            useless.sort_unstable();
+            for (_, worst) in useless.into_iter().rev().take(wanted) {
                 self.drop_neighbour(&worst, &hash, ctx);
+            }
+        }
+    }
+
+    /// Tells of downloads for which nothing arrives.
+    fn notice_hunger(&mut self, now: Instant) {
+        for (revision, download) in &mut self.downloads {
+            let waits = download.is_open(now) && !download.incomplete.is_empty();
+            if waits && download.hungry.strikes(download.progressed, now) {
+                self.news.push(News::Starves(*revision));
             }
         }
     }

@@ -5,7 +5,9 @@ use crate::{
     id::RevisionId,
     op::{Op, Pin, RevisionRecord, RevisionState},
     service::{
-        CommandError, Outcome, Resolved, Service, StorageError, fetches::Waiter, pending::After,
+        CommandError, Outcome, Resolved, Service, StorageError,
+        fetches::Waiter,
+        pending::{After, Sought},
     },
 };
 
@@ -93,7 +95,13 @@ impl Service {
                 return;
             }
             if let Some(command) = resolve.goal.command {
-                self.fetches.wait(revision, Waiter { command, resolved });
+                let waiter = Waiter {
+                    command,
+                    resolved,
+                    since: self.now.instant,
+                };
+                self.fetches.wait(revision, waiter);
+                self.search_again(Sought::Revision(revision));
             }
             self.start_download(revision, resolve.sources);
         } else if let Some(command) = resolve.goal.command {

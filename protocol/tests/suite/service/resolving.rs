@@ -3,7 +3,9 @@
 use weft_protocol::{
     id::NodeId,
     op::{Op, Pin, Snapshot},
-    service::{Command, CommandError, Freshness, Input, Outcome, Selector, StorageError},
+    service::{
+        Command, CommandError, Freshness, Input, Outcome, Output, RequestId, Selector, StorageError,
+    },
     wire,
 };
 
@@ -200,4 +202,50 @@ fn a_fetch_can_be_cancelled_while_the_wish_is_written() {
     node.answer_commit(Ok(()));
     assert_eq!(node.reply(fetch), Some(&cancelled));
     assert!(node.service.transfers().is_empty());
+}
+
+#[test]
+fn a_new_fetch_of_what_starves_gets_its_own_time_and_looks_for_providers_again() {
+    let mut repository = Repository::new(Publisher::new());
+    let (revision, preimage) = publish(&mut repository, 7, 5);
+    let mut node = Node::new(snapshot(&repository, 0));
+    node.objects.insert(revision, preimage);
+    node.has_blobs = false;
+    node.connect(1);
+    let selector = || Selector::Revision(revision);
+    let first = node.fetch(&repository.id(), selector(), Pin::User);
+    node.wait(20);
+    let second = node.fetch(&repository.id(), selector(), Pin::User);
+    node.wait(12);
+    let nobody = |node: &Node, id| {
+        let reply = node.reply(id);
+        matches!(reply, Some(Err(CommandError::NoProviders { .. })))
+    };
+    assert!(nobody(&node, first), "{:?}", node.reply(first));
+    assert_eq!(node.reply(second), None);
+    node.wait(20);
+    assert!(nobody(&node, second), "{:?}", node.reply(second));
+    // Every search so far ended and found nobody.
+    node.wait(600);
+    while let Some(request) = searched(&mut node) {
+        node.handle(Input::QueryFinished { request });
+    }
+    node.wait(3);
+    let third = node.fetch(&repository.id(), selector(), Pin::User);
+    assert!(
+        searched(&mut node).is_some(),
+        "providers are looked for at once"
+    );
+    node.wait(25);
+    assert_eq!(node.reply(third), None);
+}
+
+/// The oldest search for providers that was not looked at.
+fn searched(node: &mut Node) -> Option<RequestId> {
+    let is = |output: &Output| matches!(output, Output::FindProviders { .. });
+    let at = node.said.iter().position(is)?;
+    match node.said.remove(at)? {
+        Output::FindProviders { request, .. } => Some(request),
+        _ => None,
+    }
 }
