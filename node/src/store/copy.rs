@@ -4,7 +4,15 @@
 //! is checked on the way down to the subtrees that can be copied, and what is read for one is written only if it hashes
 //! to what the pair above says. What cannot be checked or does not match is left alone, for the network to bring.
 
-use std::{collections::HashMap, io::IoSlice, num::NonZero, sync::Arc, thread};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, IoSlice},
+    num::NonZero,
+    ops::Range,
+    sync::Arc,
+    thread,
+};
 
 use tracing::debug;
 use weft_protocol::{
@@ -19,12 +27,17 @@ use super::{
     blob::Blob,
     collect::Guard,
     error::Error,
+    files,
     tree::{self, GROUP_LEN, Hash, Pair},
     write::{Parent, Writer},
 };
 
 /// What is read, hashed and written at once. A larger subtree is read twice: once to be judged, once to be written.
 const BLOCK_LEN: u64 = 16 * 1024 * 1024;
+/// A block of every file system that shares them between files.
+const SHARED_BLOCK: u64 = 4096;
+/// Less than this is not worth sharing: it would only leave many small pieces on the disk.
+const SHARED_MIN: u64 = 64 * 1024;
 /// Groups hashed by one thread at least: less is not worth a thread.
 const GROUPS_PER_THREAD: usize = 64;
 
@@ -55,7 +68,9 @@ impl BlobStore {
             judged: HashMap::new(),
             above: Vec::new(),
             is_stopped: false,
+            shares: false,
         };
+        copier.shares = copier.can_share();
         let root = Node {
             groups: 0..size.div_ceil(GROUP_LEN),
             index: 0,
@@ -129,6 +144,8 @@ struct Copier<'a> {
     /// Pairs on the way from the root to where the copier is.
     above: Vec<Parent>,
     is_stopped: bool,
+    /// Whether what lies at the same place of a block takes no space here.
+    shares: bool,
 }
 
 impl Copier<'_> {
@@ -244,9 +261,12 @@ impl Copier<'_> {
             return Ok(());
         }
         let bytes = delta::bytes(&node.groups, self.target.size());
-        let leaves = [IoSlice::new(&self.buffer)];
+        let (start, len) = (bytes.start, bytes.end - bytes.start);
+        let shared = self.shared(node);
+        let buffer = &self.buffer;
+        let place = |file: &File| put(file, start, buffer, &shared);
         self.writer
-            .write(bytes.start, &leaves, parents.into_iter())?;
+            .write_by((start, len), parents.into_iter(), place)?;
         self.is_stopped |= !(self.copies.progress)(bytes.end - bytes.start);
         Ok(())
     }
@@ -275,6 +295,40 @@ impl Copier<'_> {
         is_read.then_some(())
     }
 
+    fn can_share(&self) -> bool {
+        // Tests take the way of sharing on every file system: what it brings must be right there as well.
+        let file = self.target.data.read();
+        cfg!(test) || file.is_ok_and(|file| files::shares_extents(&file))
+    }
+
+    /// Parts below a node that can be shared with the store's own files, which nobody writes to between being read and
+    /// being shared: whole blocks at the same place of a block.
+    fn shared(&mut self, node: &Node) -> Vec<Shared> {
+        let copies = self.copies.plan.copies(&node.groups);
+        let copies: Vec<_> = copies.filter(|_| self.shares).collect();
+        let mut shared = Vec::new();
+        for copy in copies {
+            let Source::Held { blob, offset } = copy.source else {
+                continue;
+            };
+            let start = copy.target.start.next_multiple_of(SHARED_BLOCK);
+            let end = copy.target.end / SHARED_BLOCK * SHARED_BLOCK;
+            let offset = offset + (start - copy.target.start);
+            let fits = start + SHARED_MIN <= end && offset.is_multiple_of(SHARED_BLOCK);
+            let source = self
+                .source(&blob)
+                .filter(|blob| fits && !blob.is_original());
+            if let Some(Ok(file)) = source.map(|blob| blob.data.read()) {
+                shared.push(Shared {
+                    target: start..end,
+                    file,
+                    offset,
+                });
+            }
+        }
+        shared
+    }
+
     fn source(&mut self, hash: &BlobHash) -> Option<Arc<Blob>> {
         let store = self.store;
         let source = self.sources.entry(*hash).or_insert_with(|| {
@@ -294,6 +348,36 @@ impl Copier<'_> {
             );
         }
     }
+}
+
+/// Bytes of a target that can be the same bytes on the disk as those of a source.
+struct Shared {
+    target: Range<u64>,
+    file: Arc<File>,
+    offset: u64,
+}
+
+/// Writes `data` at `start`: what can be shared is, the rest is copied from `data`.
+fn put(file: &File, start: u64, data: &[u8], shared: &[Shared]) -> io::Result<()> {
+    let mut done = start;
+    let part = |range: Range<u64>| {
+        let at = |offset: u64| usize::try_from(offset - start).unwrap_or(usize::MAX);
+        data.get(at(range.start)..at(range.end)).unwrap_or_default()
+    };
+    for Shared {
+        target,
+        file: source,
+        offset,
+    } in shared
+    {
+        if files::share(source, *offset, file, target.clone()).is_ok() {
+            let before = [IoSlice::new(part(done..target.start))];
+            files::write_all_at(file, &before, done)?;
+            done = target.end;
+        }
+    }
+    let rest = [IoSlice::new(part(done..start + data.len() as u64))];
+    files::write_all_at(file, &rest, done)
 }
 
 fn len(node: &Node) -> u64 {

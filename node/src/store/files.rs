@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, Metadata, OpenOptions},
     io::{self, IoSlice},
+    ops::Range,
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
@@ -180,6 +181,44 @@ pub(super) fn allocate(file: &File, size: u64) -> bool {
     {
         let _ = (file, size);
         false
+    }
+}
+
+/// Whether parts of one file can be parts of another on this file system, so that a copy takes no space.
+pub(super) fn shares_extents(file: &File) -> bool {
+    // Btrfs, XFS, bcachefs. Elsewhere the kernel would only copy, which writing what was just read does as well.
+    #[cfg(target_os = "linux")]
+    return rustix::fs::fstatfs(file)
+        .is_ok_and(|about| matches!(about.f_type, 0x9123_683e | 0x5846_5342 | 0xca45_1a4e));
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = file;
+        false
+    }
+}
+
+/// Makes bytes of one file part of another. A range that both files have at whole blocks takes no space where the file
+/// system can do that.
+pub(super) fn share(from: &File, mut offset: u64, to: &File, target: Range<u64>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let mut at = target.start;
+        while at < target.end {
+            let len = usize::try_from(target.end - at).unwrap_or(usize::MAX);
+            // Both offsets move on by themselves.
+            let copied = rustix::io::retry_on_intr(|| {
+                rustix::fs::copy_file_range(from, Some(&mut offset), to, Some(&mut at), len)
+            })?;
+            if copied == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (from, &mut offset, to, target);
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::IoSlice,
+    io::{self, IoSlice},
     os::unix::fs::MetadataExt,
     sync::{
         Arc,
@@ -147,8 +147,19 @@ impl Writer {
         leaves: &[IoSlice<'_>],
         parents: impl Iterator<Item = Parent>,
     ) -> Result<(), Error> {
+        let len = leaves.iter().map(|leaf| leaf.len() as u64).sum();
+        let write = |file: &File| files::write_all_at(file, leaves, offset);
+        self.write_by((offset, len), parents, write)
+    }
+
+    /// The same, of bytes that `write` puts into the file.
+    pub(super) fn write_by(
+        &self,
+        (offset, len): (u64, u64),
+        parents: impl Iterator<Item = Parent>,
+        write: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), Error> {
         let blob = &self.blob;
-        let len: u64 = leaves.iter().map(|leaf| leaf.len() as u64).sum();
         let bytes = offset..offset.saturating_add(len);
         let ends_well = bytes.end.is_multiple_of(GROUP_LEN) || bytes.end == blob.size;
         if !offset.is_multiple_of(GROUP_LEN) || !ends_well || bytes.end > blob.size {
@@ -178,7 +189,7 @@ impl Writer {
         if len == 0 {
             return Ok(());
         }
-        files::write_all_at(data, leaves, offset).map_err(|error| Error::io(blob.path(), error))?;
+        write(data).map_err(|error| Error::io(blob.path(), error))?;
         self.is_noted.store(false, Ordering::Release);
         blob.trail(data, bytes);
         blob.add(groups);

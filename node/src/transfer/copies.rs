@@ -31,6 +31,8 @@ use crate::store::{Blob, BlobStore, Copies};
 const PLANS_MAX: usize = 4_096;
 /// Copies at once: more would only let the disk go back and forth.
 const COPIES_MAX: usize = 2;
+/// Bytes of manifests read for one plan: a second's work, and hundreds of models.
+const MANIFESTS_LEN_MAX: usize = 64 * 1024 * 1024;
 /// Progress is reported at these steps.
 const PROGRESS_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -111,9 +113,12 @@ fn plan_all(
     revision: RevisionId,
     relatives: &[RevisionId],
 ) -> Option<BTreeMap<BlobHash, Planned>> {
-    let manifest = |id| {
+    let mut read = 0;
+    let mut manifest = |id| {
         let preimage = registry.object(id).ok()??;
-        codec::decode_preimage::<Manifest>(id, &preimage).ok()
+        read += preimage.len();
+        let manifest = codec::decode_preimage::<Manifest>(id, &preimage).ok();
+        manifest.filter(|_| read <= MANIFESTS_LEN_MAX)
     };
     let wanted = manifest(revision).filter(|wanted| !wanted.tensors.is_empty())?;
     let mut looked: HashMap<BlobHash, bool> = HashMap::new();
@@ -124,7 +129,7 @@ fn plan_all(
     let mut held = Held::default();
     // Some of its own files may be here already.
     held.add(&wanted, &mut is_here);
-    for relative in relatives.iter().filter_map(|id| manifest(*id)) {
+    for relative in relatives.iter().map_while(|id| manifest(*id)) {
         held.add(&relative, &mut is_here);
     }
     let mut plans = BTreeMap::new();

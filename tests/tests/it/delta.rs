@@ -3,10 +3,11 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 use weft_tests::{
-    Model, Node, Options, World,
+    Model, Node, Options, WebServer, World,
     model::MIB,
     node::{Fetched, Publication},
     safetensors::{self, Content},
+    web::Manner,
 };
 
 const GROUP: u64 = 16 * 1024;
@@ -246,5 +247,33 @@ fn uploads_of_hub_clients_move_the_difference_and_are_kept_once() -> Result<()> 
         "{:?}",
         fetched.value
     );
+    Ok(())
+}
+
+#[test]
+fn web_server_that_knows_no_hashes_sends_what_changed() -> Result<()> {
+    let world = World::new()?;
+    let (model, mut alice, mut bob) = two(&world)?;
+    let mut tuned = BASE;
+    tuned[4].1 = "tuned";
+    model.write("model.safetensors", &safetensors::file(&tuned, ""))?;
+    let published = alice.publish(&model, "m")?;
+    // She tells what she has published, and lies when asked for it.
+    alice.stop()?;
+    let lie = ("WEFT_TEST_FAULT".to_owned(), "size".to_owned());
+    alice.options_mut().environment.push(lie);
+    alice.start()?;
+    bob.options_mut().bootstrap = vec![alice.address()?];
+    bob.restart()?;
+    bob.wait_peers(1)?;
+    let server = WebServer::start(model.path(), Manner::Honest)?;
+    let arguments = ["fetch", &published.reference, "--web-seed", &server.url()];
+    let fetched = Fetched::read(bob.json(&arguments)?)?;
+    model.assert_same(&fetched.path)?;
+    // Whole spans with the header and the changed tensor.
+    let most = TENSOR + 4 * SLACK;
+    ensure!(server.sent() <= most, "{} bytes", server.sent());
+    let reused = fetched.bytes_reused;
+    ensure!(reused >= fetched.bytes_total - most, "{:?}", fetched.value);
     Ok(())
 }

@@ -10,7 +10,7 @@ use weft_protocol::{
 };
 
 use super::fixture::{Disk, GROUP, MIB, Reference, have};
-use crate::store::{BlobStore, Copies};
+use crate::store::{BlobStore, Copies, Observer};
 
 /// A tensor: where it lies, how long it is, and what is said of its content.
 type Said = (usize, usize, u8);
@@ -92,12 +92,15 @@ fn what_is_copied_is_proven_by_the_groups_beside_it() {
         (1_000, 9 * GROUP + 5, 1_000),
         (5 * GROUP, 40 * MIB, 7 * GROUP),
         (77, 17 * MIB, 0),
+        // At whole blocks, which files share where they can.
+        (3 * 4096, 17 * MIB, 3),
     ] {
         let (disk, source) = (Disk::new(), Reference::new(1, len));
         let target = around(&source, at, tail);
         let plan = plan((&target, &[(at, len, 7)]), (&source, &[(0, len, 7)]));
         let store = disk.open();
-        source.import(&disk, &store, "source");
+        let path = disk.write("source", &source.data);
+        store.import_owned(&path, &Observer::default()).unwrap();
         assert_eq!(
             copy(&store, &target, &plan, None),
             0,
