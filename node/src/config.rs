@@ -20,6 +20,7 @@ use crate::{
     defaults, error, files,
     home::Home,
     network,
+    origin::Base,
     transfer::TcpListen,
 };
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub cache_bytes_max: Option<u64>,
     /// Web servers that `weft fetch` asks beside the peers.
     pub web_seeds: Vec<WebSeed>,
+    /// The hub that is asked for repositories which are not weft's; none is asked unless the user names one.
+    pub hub: Option<Base>,
     /// How fast this node may send and receive.
     pub limits: Limits,
     /// Whether other programs may find this node through the data directory. Off for a node that lives only as long
@@ -205,6 +208,12 @@ impl Config {
             mdns: overrides.mdns.or(file.network.mdns).unwrap_or(true),
             cache_bytes_max: file.cache.bytes_max,
             web_seeds: web_seeds(&file.origin.web)?,
+            hub: file
+                .origin
+                .hub
+                .as_deref()
+                .map(web_seeds::parse_hub)
+                .transpose()?,
             limits: file.limit.limits(overrides.limit_up, overrides.limit_down),
             discoverable: true,
             overrides: overrides.clone(),
@@ -336,6 +345,12 @@ pub fn show(home: &Home, overrides: &Overrides) -> Result<ConfigResponse, ErrorB
                 "disk limit in bytes for what nothing pins; `none` for no limit",
             ),
             entry(
+                "origin.hub",
+                config.hub.as_ref().map(Base::name).into(),
+                source(false, file.origin.hub.is_some()),
+                "a hub that has the repositories which weft does not know, such as https://huggingface.co; `none` for no such hub",
+            ),
+            entry(
                 "origin.web",
                 config
                     .web_seeds
@@ -427,6 +442,12 @@ pub fn set(home: &Home, key: &str, value: &str) -> Result<(), ErrorBody> {
         "gateway.listen" => file.gateway.listen = parse(key, value, unset)?,
         "cache.bytes_max" => file.cache.bytes_max = parse(key, value, unset || value == "none")?,
         "network.bootstrap" => file.network.bootstrap = list(value),
+        "origin.hub" => {
+            file.origin.hub = (!unset && value != "none").then(|| value.trim().to_owned());
+            if let Some(hub) = &file.origin.hub {
+                web_seeds::parse_hub(hub)?;
+            }
+        }
         "origin.web" => {
             file.origin.web = list(value);
             web_seeds(&file.origin.web)?;

@@ -1,9 +1,9 @@
 //! Small files that must never be half written: keys, tokens, addresses.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -27,6 +27,14 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(temporary, path)?;
     File::open(parent)?.sync_all()
+}
+
+/// Makes a folder, and those above it, that only its owner can look into.
+///
+/// # Errors
+/// Whatever the file system says.
+pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Reads a 32-byte seed written as 64 hex digits.

@@ -67,6 +67,10 @@ impl Home {
     pub(crate) fn uploads(&self) -> PathBuf {
         self.root.join("uploads")
     }
+    /// What comes from another hub.
+    pub(crate) fn upstream(&self) -> PathBuf {
+        self.root.join("upstream")
+    }
     pub(crate) fn identities(&self) -> PathBuf {
         self.root.join("identities")
     }

@@ -21,6 +21,7 @@ mod service;
 mod storage;
 mod store;
 pub mod transfer;
+mod upstream;
 
 pub use config::Config;
 pub use gateway::hub_token;

@@ -22,6 +22,7 @@ use crate::{
     operations::Operations,
     service::{Actor, Clock, Subsystems},
     storage, transfer,
+    upstream::Upstream,
 };
 
 /// A node that runs in this process. Stop it with [`Node::shutdown`]: dropping it loses nothing that was
@@ -106,6 +107,20 @@ impl Node {
         let limits = Command::SetLimits(config.limits.clone());
         let _ = service.command(limits).await.answer().await;
 
+        let upstream = match &config.hub {
+            Some(base) => {
+                let opened = Upstream::open(
+                    base.clone(),
+                    home.upstream(),
+                    &transfer,
+                    &service,
+                    cancel.clone(),
+                );
+                let failed = |e| error::io("cannot use the folder of the upstream hub", &e);
+                Some(opened.map_err(failed)?)
+            }
+            None => None,
+        };
         let operations = Arc::new(Operations {
             node: network.node_id(),
             home: home.clone(),
@@ -116,6 +131,7 @@ impl Node {
             service,
             network,
             transfer,
+            upstream,
             gateway: gateway.url(),
             started: std::time::Instant::now(),
             publishing: tokio::sync::Mutex::default(),

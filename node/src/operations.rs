@@ -9,6 +9,7 @@ mod collect;
 mod config;
 mod fetch;
 mod forget;
+mod from_hub;
 mod hf_cache;
 mod hub;
 mod identities;
@@ -46,6 +47,7 @@ use crate::{
     home::Home,
     identity::KeyStore,
     network, service, transfer,
+    upstream::Upstream,
 };
 
 /// A running node, as the operations see it.
@@ -60,6 +62,8 @@ pub(crate) struct Operations {
     pub(crate) service: service::Handle,
     pub(crate) network: network::Handle,
     pub(crate) transfer: transfer::Handle,
+    /// The hub behind this node, if the user named one.
+    pub(crate) upstream: Option<Arc<Upstream>>,
     /// `http://…` of the local port.
     pub(crate) gateway: String,
     pub(crate) started: std::time::Instant,

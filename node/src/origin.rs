@@ -34,6 +34,10 @@ use weft_protocol::{
 
 pub use self::address::{AddressError, Base};
 use self::client::Client;
+pub(crate) use self::{
+    address::Guard,
+    client::{http, next_hop},
+};
 
 /// What separates the made-up id of an origin from every key and every other hash.
 const ID_CONTEXT: &[u8] = b"weft/origin/v1\0";

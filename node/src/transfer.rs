@@ -16,7 +16,7 @@
 //! - Addresses of peers come from [`Command::LearnAddresses`] and from connections they open to us.
 //!
 //! Reading order: [`Handle`] (the way in), `actor` (commands to tasks), `fetch` and `fault` (getting pieces),
-//! `availability` and `observe` (who has what), `copies` (what need not be fetched), `provide` (serving), `peers` (connections), `collect` (when garbage
+//! `availability` and `observe` (who has what), `copies` (what need not be fetched), `provide` (serving), `near` (files of other hubs), `peers` (connections), `collect` (when garbage
 //! goes), `import`, `place`, `read`, `local` and `spans` (files in and out).
 
 mod actor;
@@ -33,6 +33,7 @@ mod fetch;
 mod import;
 mod link;
 mod local;
+mod near;
 mod observation;
 mod observe;
 mod origins;
@@ -70,11 +71,12 @@ use weft_protocol::{
 };
 use weft_registry::Registry;
 
+pub(crate) use self::near::{Answerer, Body as NearBody, Reply, is_near};
 use self::{actor::Actor, collect::Collector, context::Context, link::Keys};
 pub use self::{
     counters::{Counters, PeerBytes},
     import::Imported,
-    local::Local,
+    local::{Local, Reading},
     origins::OpenOrigin,
     place::{PlaceError, Placed},
     read::ReadError,
@@ -396,7 +398,7 @@ async fn bind_endpoint(config: &Config) -> Result<Endpoint, StartError> {
         .relay_mode(RelayMode::Disabled)
         .clear_address_lookup()
         .secret_key(SecretKey::from_bytes(&config.secret_key_seed))
-        .alpns(vec![iroh_blobs::ALPN.to_vec()])
+        .alpns(vec![iroh_blobs::ALPN.to_vec(), near::ALPN.to_vec()])
         .transport_config(transport)
         .clear_ip_transports()
         .bind_addr(config.bind)

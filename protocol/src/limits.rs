@@ -193,7 +193,7 @@ pub const UPLOADS_PER_PEER_MAX: usize = 16;
 /// Requests for bytes of all peers together: a flash crowd asks for one piece each, at a hundred bytes a request.
 pub const UPLOADS_MAX: usize = 16_384;
 /// Readers that wait for bytes at once.
-pub const READERS_MAX: usize = 256;
+pub const READERS_MAX: usize = 1_024;
 /// Peers of whom faults are remembered; bans outlast other faults.
 pub const PENALTIES_MAX: usize = 1_024;
 /// Peers with whom accounts of bytes are kept; as many as may ask at once.

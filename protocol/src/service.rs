@@ -49,7 +49,7 @@ use pending::{After, Pending, Purpose};
 
 use crate::{
     id::{NodeId, ObjectId, RepositoryId, RevisionId},
-    op::{Op, RevisionState, Snapshot},
+    op::{Op, Pin, RevisionState, Snapshot},
     sign::NetworkId,
     swarm::{Context, Limits, Rates, Swarm},
     time::{Instant, Now},
@@ -150,9 +150,12 @@ impl Service {
             .revisions
             .iter()
             .filter(|(_, held)| held.latest.state == RevisionState::Wanted)
+            // Read once, and not asked for since.
+            .filter(|(_, held)| held.latest.pin != Pin::None)
             .map(|(revision, _)| *revision)
             .collect();
         for revision in wanted {
+            service.fetches.resume(revision);
             service.start_download(revision, BTreeSet::new());
         }
         service.put_everything();
@@ -249,7 +252,9 @@ impl Service {
                 blob,
                 bytes,
             } => self.swarm(|swarm, ctx| swarm.reading(reader, blob, bytes, ctx)),
-            Input::ReadingEnded { reader } => self.swarm.reading_ended(reader),
+            Input::ReadingEnded { reader } => {
+                self.swarm(|swarm, ctx| swarm.reading_ended(reader, ctx));
+            }
             Input::FreshnessSigned { request, freshness } => {
                 if let Some(Purpose::Sign(repository)) = self.pending.remove(request) {
                     self.freshness_signed(repository, freshness);

@@ -16,6 +16,7 @@ mod download;
 mod feed;
 mod fill;
 mod ledger;
+mod partial;
 mod peers;
 mod penalty;
 mod picker;
@@ -241,20 +242,26 @@ impl Swarm {
         bytes: Range<u64>,
         ctx: &mut Context<'_>,
     ) {
-        self.readers.put(reader, blob, bytes);
-        if !self.active.contains(&blob) && self.blobs.contains_key(&blob) {
+        let moved_on = self.readers.put(reader, blob, bytes);
+        self.dirty.everybody = true;
+        if moved_on && self.active.contains(&blob) {
+            return self.schedule(ctx);
+        }
+        if !self.active.contains(&blob) {
             for download in self.downloads.values_mut() {
                 download.hurry(&blob);
             }
         }
         self.dirty.downloads = true;
-        self.dirty.everybody = true;
         self.schedule(ctx);
     }
 
     /// A reader is done.
-    pub(crate) fn reading_ended(&mut self, reader: ReaderId) {
-        self.readers.remove(reader);
+    pub(crate) fn reading_ended(&mut self, reader: ReaderId, ctx: &mut Context<'_>) {
+        if self.readers.remove(reader) {
+            self.rest_unread(ctx);
+            self.schedule(ctx);
+        }
     }
 
     /// A peer asks for bytes of a blob that is offered to it.

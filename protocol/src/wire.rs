@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod encoding;
+pub mod near;
 #[cfg(test)]
 mod tests;
 

@@ -32,6 +32,23 @@ pub fn usage(directories: &[&Path]) -> Result<u64> {
     Ok(bytes)
 }
 
+/// All files below a directory.
+///
+/// # Errors
+/// When something cannot be read.
+pub fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(path) = waiting.pop() {
+        if fs::symlink_metadata(&path)?.is_dir() {
+            waiting.extend(fs::read_dir(&path)?.flatten().map(|entry| entry.path()));
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
 /// Copies a directory tree, for two nodes that begin with one past.
 ///
 /// # Errors

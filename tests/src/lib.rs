@@ -14,6 +14,7 @@ pub mod demo;
 pub mod disk;
 pub mod forge;
 pub mod http;
+pub mod hub;
 pub mod model;
 pub mod node;
 pub mod program;
@@ -24,6 +25,7 @@ pub mod wait;
 pub mod web;
 pub mod world;
 
+pub use hub::HubServer;
 pub use model::Model;
 pub use node::{Node, Options};
 pub use program::{Job, Run};

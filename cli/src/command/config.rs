@@ -23,6 +23,7 @@ Examples:
   weft config show
   weft config set network.mdns false
   weft config set network.mdns                    back to the default
+  weft config set origin.hub https://huggingface.co
   weft config set origin.web PUBLISHER/NAME=https://example.org/models/tiny"
 )]
 pub(crate) struct Arguments {

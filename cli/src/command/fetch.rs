@@ -26,13 +26,15 @@ Examples:
   weft fetch alice/tiny --into hf-cache           into the cache of Hugging Face clients, without a second copy
   weft fetch alice/tiny --into ollama             for `ollama run alice/tiny`, without a second copy
   weft fetch alice/tiny@3fa85c21 --json           a revision, by 8 or more characters of its id
+  weft fetch hf:org/name@main                     what the hub of `origin.hub` has
   weft fetch REF --web-seed https://example.org/models/tiny
   weft fetch REF --bootstrap /ip4/192.0.2.1/tcp/4777/p2p/12D3KooW…
 
 Every byte is checked against the publisher's signature. Interrupt it whenever you like: the
 same command goes on where it stopped. The last line printed is the resulting path.")]
 pub(crate) struct Arguments {
-    /// What to get: [weft:]PUBLISHER/NAME[@TAG|REVISION][/FILE]; PUBLISHER may be a petname or a prefix
+    /// What to get: [weft:]PUBLISHER/NAME[@TAG|REVISION][/FILE]; PUBLISHER may be a petname or a prefix.
+    /// Or hf:ORG/NAME[@REVISION], of the hub named by `origin.hub`
     #[arg(value_name = "REF")]
     pub(crate) reference: String,
     /// Folder for the files [default: inside the data directory]

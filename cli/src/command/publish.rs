@@ -19,6 +19,7 @@ use crate::{
 Examples:
   weft publish ./my-model                         as PUBLISHER/my-model
   weft publish ./my-model --name tiny --tag v1.0 -m 'first release'
+  weft publish --from hf:org/name@main            what another hub has, under your own signature
   weft publish ./my-model --json | jq -r .reference
 
 The first time, this creates an identity for you and shows its recovery phrase. The last line
@@ -26,7 +27,11 @@ printed is the reference to hand to others. Large files are offered from where t
 a second copy: change them only in a new folder.")]
 pub(crate) struct Arguments {
     /// Folder (or single file) to publish
-    pub(crate) directory: PathBuf,
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Publish what the hub of `origin.hub` has instead: hf:ORG/NAME[@REVISION], hf:datasets/ORG/NAME
+    #[arg(long, value_name = "HF_REF", help_heading = "Revision")]
+    pub(crate) from: Option<String>,
     /// Name of the repository [default: the folder's name]
     #[arg(long, value_name = "NAME", help_heading = "Revision")]
     pub(crate) name: Option<String>,
@@ -87,7 +92,7 @@ impl Kind {
 }
 
 pub(crate) fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
-    let shown = arguments.directory.display().to_string();
+    let shown = shown(&arguments);
     let network = arguments.network.clone();
     let request = request(arguments)?;
     let client = context.network(&network)?;
@@ -115,22 +120,35 @@ pub(crate) fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()>
     Ok(())
 }
 
+/// What is published, as the user named it.
+fn shown(arguments: &Arguments) -> String {
+    let directory = arguments.directory.as_ref();
+    let from = arguments.from.clone().unwrap_or_default();
+    directory.map_or(from, |directory| directory.display().to_string())
+}
+
 fn request(arguments: Arguments) -> anyhow::Result<PublishRequest> {
-    let shown = arguments.directory.display().to_string();
-    // Resolved here because the node may run elsewhere; `.` needs a name too.
-    let directory = arguments
-        .directory
-        .canonicalize()
-        .with_context(|| format!("could not publish `{shown}`"))?;
-    let directory = directory.to_str().ok_or_else(|| {
-        fail(
-            ErrorCode::Usage,
-            format!("the path `{shown}` is not valid UTF-8"),
-            "rename the folder",
-        )
-    })?;
+    let shown = shown(&arguments);
+    let directory = match &arguments.directory {
+        None => String::new(),
+        // Resolved here because the node may run elsewhere; `.` needs a name too.
+        Some(directory) => {
+            let directory = directory
+                .canonicalize()
+                .with_context(|| format!("could not publish `{shown}`"))?;
+            let text = directory.to_str().map(str::to_owned);
+            text.ok_or_else(|| {
+                fail(
+                    ErrorCode::Usage,
+                    format!("the path `{shown}` is not valid UTF-8"),
+                    "rename the folder",
+                )
+            })?
+        }
+    };
     Ok(PublishRequest {
-        directory: directory.to_owned(),
+        directory,
+        from: arguments.from,
         name: arguments.name,
         publisher: arguments.publisher,
         kind: Some(arguments.kind.name().to_owned()),
@@ -159,7 +177,8 @@ mod tests {
     fn folder_is_made_absolute_and_must_exist() {
         let directory = tempfile::tempdir().unwrap();
         let arguments = |directory: PathBuf| Arguments {
-            directory,
+            directory: Some(directory),
+            from: None,
             name: None,
             publisher: None,
             kind: Kind::Adapter,

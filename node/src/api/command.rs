@@ -8,8 +8,11 @@ use super::{IdentityPhrase, Source};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PublishRequest {
-    /// Absolute path of a folder, or of one file.
+    /// Absolute path of a folder, or of one file. Empty if `from` says where the files come from.
     pub directory: String,
+    /// `hf:…`: a revision of the hub behind the node, whose files are published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// Repository name; the folder's name if absent.
     pub name: Option<String>,
     /// Which local identity signs (id, prefix or petname); the default one if absent. When there is none

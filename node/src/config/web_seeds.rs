@@ -1,4 +1,4 @@
-//! `origin.web`: which web servers hold which repositories.
+//! `origin.hub`, the hub behind this node, and `origin.web`: which web servers hold which repositories.
 
 use serde::{Deserialize, Serialize};
 use weft_protocol::id::RepositoryId;
@@ -12,6 +12,9 @@ use crate::{
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Section {
+    /// The URL of another hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hub: Option<String>,
     /// `<publisher>/<name>=<url>` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) web: Vec<String>,
@@ -31,6 +34,26 @@ impl WebSeed {
     pub(super) fn shown(&self) -> String {
         format!("{}={}", self.repository, self.base.name())
     }
+}
+
+/// Reads the URL of a hub.
+///
+/// # Errors
+/// `Usage`, without the URL itself.
+pub(super) fn parse_hub(url: &str) -> Result<Base, ErrorBody> {
+    let usage = |message: String| {
+        ErrorBody::new(ErrorCode::Usage, message).with_hint(
+            "it looks like https://huggingface.co; tokens come from the clients, not from here",
+        )
+    };
+    let base =
+        Base::parse(url).map_err(|error| usage(format!("`origin.hub` cannot be used: {error}")))?;
+    if !base.url().username().is_empty() || base.url().password().is_some() {
+        return Err(usage(
+            "`origin.hub` must not hold a user or a password".to_owned(),
+        ));
+    }
+    Ok(base)
 }
 
 /// Reads one entry.

@@ -1,6 +1,7 @@
 //! The endpoint that Hugging Face clients understand: `HF_ENDPOINT=http://127.0.0.1:4780` and nothing else changes.
 //!
-//! Reading needs no token, and a foreign one that a client sends along is neither looked at nor kept. A request goes
+//! Reading needs no token; a foreign one that a client sends along is handed to the hub behind this node, if there is one
+//! and it is asked (`upstream`), and is not kept. A request goes
 //! `route` (what is meant) → `repos` (does it exist) → one of `file`, `info`, `tree`, `small`. Bytes come out of
 //! `body`; what is not here is fetched for as long as somebody reads it (`demand`). Writing wants this node's token:
 //! `write` makes repositories, branches and tags, `lfs` and `staging` take contents in, `commits` signs revisions.
@@ -22,6 +23,7 @@ mod route;
 mod small;
 mod staging;
 mod tree;
+mod upstream;
 mod write;
 
 use std::sync::Arc;
@@ -279,31 +281,32 @@ impl Hub {
         rest: &[String],
         body: Body,
     ) -> Answer {
-        let repo = self.repo(name).await?;
-        let revision = rest.first().map(|revision| route::decode(revision));
-        match (verb, revision) {
-            ("", _) => info::answer(self, &repo, &repo.main, call.query).await,
-            ("revision", Some(revision)) => {
-                let commit = self.commit(&repo, &whole_revision(rest, revision)).await?;
-                info::answer(self, &repo, &commit, call.query).await
+        let asked = match (verb, rest.first()) {
+            // What follows the revision is a folder.
+            ("tree", Some(revision)) => Some(route::decode(revision)),
+            ("revision" | "commits" | "paths-info", Some(revision)) => {
+                Some(whole_revision(rest, route::decode(revision)))
             }
-            ("tree", Some(revision)) => {
-                let commit = self.commit(&repo, &revision).await?;
+            _ => None,
+        };
+        let (repo, commit) = self.find(name, asked.as_deref(), call.headers).await?;
+        match (verb, asked) {
+            ("", _) | ("revision", Some(_)) => info::answer(self, &repo, &commit, call.query).await,
+            ("tree", Some(_)) => {
                 let folder = file_path(rest.get(1..).unwrap_or_default());
                 tree::tree(self, &commit, &folder.decoded, call.page()).await
             }
-            ("commits", Some(revision)) => {
-                let commit = self.commit(&repo, &whole_revision(rest, revision)).await?;
-                tree::commits(self, &repo, commit, call.page()).await
-            }
-            ("paths-info", Some(revision)) if *call.method == Method::POST => {
-                let commit = self.commit(&repo, &whole_revision(rest, revision)).await?;
+            ("commits", Some(_)) => tree::commits(self, &repo, commit, call.page()).await,
+            ("paths-info", Some(_)) if *call.method == Method::POST => {
                 let body = read_body(body, QUESTION_LEN_MAX).await?;
                 let (paths, expand) = asked_paths(&body)?;
                 tree::paths(self, &commit, &paths, expand).await
             }
             ("paths-info", _) => Err(Fault::Method),
-            ("refs", None) => Ok(tree::refs(&repo, call.query)),
+            ("refs", _) => match &repo.origin {
+                Some(origin) => origin.refs().await,
+                None => Ok(tree::refs(&repo, call.query)),
+            },
             _ => small::about(&repo, verb, rest, call),
         }
     }

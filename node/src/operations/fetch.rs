@@ -11,7 +11,7 @@ use weft_protocol::{
 };
 
 use super::{
-    Operations, Reporter,
+    Operations, Reporter, from_hub,
     origins::{self, Used},
     shutting_down,
 };
@@ -28,6 +28,9 @@ impl Operations {
         request: FetchRequest,
         reporter: &Reporter,
     ) -> Result<FetchResult, ErrorBody> {
+        if from_hub::is_for_hub(&request.reference) {
+            return self.fetch_from_hub(request, reporter).await;
+        }
         let start = std::time::Instant::now();
         let mut web_seeds = origins::parse(&request.web_seeds)?;
         let target = self.target(&request.reference).await?;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time;
 use weft_protocol::{
     id::{ObjectId, PublisherId, RepositoryId, RevisionId},
-    op::Pin,
     service::{Command, Outcome, Resolved, Selector},
 };
 
@@ -114,17 +113,16 @@ impl Operations {
         }
     }
 
-    /// Starts to fetch a revision, to be kept as long as there is room. It goes on until the answer is dropped.
-    pub(crate) async fn start_fetch(
+    /// Starts to fetch what is read of a revision, to be kept as long as there is room. It goes on until the answer is
+    /// dropped.
+    pub(crate) async fn start_read(
         &self,
         repository: &RepositoryId,
         revision: RevisionId,
     ) -> Pending {
-        let command = Command::Fetch {
+        let command = Command::Read {
             repository: repository.clone(),
-            selector: Selector::Revision(revision),
-            pin: Pin::None,
-            seed: true,
+            revision,
         };
         self.service.command(command).await
     }

@@ -27,7 +27,10 @@ use weft_protocol::{
     sign::Envelope,
 };
 
-use super::{Operations, Reporter, blocking_io, collect, collect::Found, inspect, shutting_down};
+use super::{
+    Operations, Reporter, blocking_io, collect, collect::Found, from_hub::HubReference, inspect,
+    shutting_down,
+};
 use crate::{
     api::{ErrorBody, ErrorCode, Phase, Progress, PublishRequest, PublishResult},
     defaults,
@@ -60,12 +63,43 @@ impl Operations {
         }
     }
 
+    /// What is to be published out of a hub: its files in a folder, and in the message where they come from.
+    async fn with_hub_files(
+        &self,
+        mut request: PublishRequest,
+        from: &str,
+        reporter: &Reporter,
+    ) -> Result<PublishRequest, ErrorBody> {
+        let reference = HubReference::parse(from)?;
+        let held = self.hold_from_hub(&reference, reporter).await?;
+        let folder = self.hub_folder(&reference, &held);
+        let folder = self.show_hub(&held, folder).await?;
+        request.directory = folder.display().to_string();
+        request.kind = Some(reference.kind().singular().to_owned());
+        let name = || reference.name().to_owned();
+        request.name = Some(request.name.unwrap_or_else(name));
+        let snapshot = &held.snapshot;
+        let origin = format!(
+            "Origin: {} {} {}",
+            snapshot.hub, snapshot.id, snapshot.commit
+        );
+        request.message = Some(match request.message {
+            Some(message) => format!("{message}\n\n{origin}"),
+            None => format!("As at {}\n\n{origin}", reference.name()),
+        });
+        Ok(request)
+    }
+
     /// Signs a folder as a new revision and starts offering it.
     pub(crate) async fn publish(
         &self,
         request: PublishRequest,
         reporter: &Reporter,
     ) -> Result<PublishResult, ErrorBody> {
+        let request = match request.from.clone() {
+            Some(from) => self.with_hub_files(request, &from, reporter).await?,
+            None => request,
+        };
         let _one_at_a_time = self.publishing.lock().await;
         let root = PathBuf::from(&request.directory);
         let name = repository_name(&request, &root)?;

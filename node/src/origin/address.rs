@@ -63,7 +63,7 @@ impl Base {
         self.url.origin().ascii_serialization()
     }
 
-    pub(super) fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         &self.url
     }
 }
@@ -78,20 +78,20 @@ impl fmt::Debug for Base {
 /// A machine that an origin leads to and must not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an address nearer than the origin's own")]
-pub(super) struct TooNear;
+pub(crate) struct TooNear;
 
 /// Looks names up for one origin, and gives out only addresses that it may lead to.
 ///
 /// The addresses that were checked are the ones that are connected to: there is no second look-up in between.
 #[derive(Debug, Default)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     /// How far away the origin itself is. Set once, by the first look-up or by an address in its URL.
     reach: OnceLock<Reach>,
 }
 
 impl Guard {
     /// Judges a URL before it is asked: names are judged when they are looked up, addresses here.
-    pub(super) fn check(&self, url: &Url) -> Result<(), TooNear> {
+    pub(crate) fn check(&self, url: &Url) -> Result<(), TooNear> {
         match url.host() {
             Some(Host::Ipv4(ip)) => self.admit(vec![ip.into()]).map(|_| ()),
             Some(Host::Ipv6(ip)) => self.admit(vec![ip.into()]).map(|_| ()),

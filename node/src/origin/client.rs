@@ -35,7 +35,7 @@ const BUSY_MAX: Duration = Duration::from_secs(120);
 
 /// Why an answer is of no use.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Come back later.
     #[error("the origin is busy for {0:?}")]
     Busy(Duration),
@@ -91,28 +91,7 @@ pub(super) struct Body {
 impl Client {
     /// A client that talks to the server of `base` and to those it redirects to.
     pub(super) fn new(base: &Base) -> Result<Self, SetupError> {
-        let guard = Arc::new(Guard::default());
-        // An address in the URL settles at once how far away the origin is.
-        guard
-            .check(base.url())
-            .map_err(|error| SetupError(error.to_string()))?;
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .dns_resolver(GuardedResolver(Arc::clone(&guard)))
-            // Followed by hand: each hop is judged.
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            // A proxy would look names up and connect in our place, past the guard.
-            .no_proxy()
-            .referer(false)
-            .http1_only()
-            .http1_max_headers(HEADERS_MAX)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_MAX)
-            .user_agent(concat!("weft/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| SetupError(error.without_url().to_string()))?;
+        let (http, guard) = http(base)?;
         Ok(Self { http, guard })
     }
 
@@ -143,8 +122,35 @@ impl Client {
     }
 }
 
+/// What speaks HTTP to the server of `base` and to those it redirects to, by the rules of this module.
+pub(crate) fn http(base: &Base) -> Result<(reqwest::Client, Arc<Guard>), SetupError> {
+    let guard = Arc::new(Guard::default());
+    // An address in the URL settles at once how far away the origin is.
+    guard
+        .check(base.url())
+        .map_err(|error| SetupError(error.to_string()))?;
+    let http = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls()?)
+        .dns_resolver(GuardedResolver(Arc::clone(&guard)))
+        // Followed by hand: each hop is judged.
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        // A proxy would look names up and connect in our place, past the guard.
+        .no_proxy()
+        .referer(false)
+        .http1_only()
+        .http1_max_headers(HEADERS_MAX)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_MAX)
+        .user_agent(concat!("weft/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| SetupError(error.without_url().to_string()))?;
+    Ok((http, guard))
+}
+
 /// Where a redirect leads.
-fn next_hop(from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
+pub(crate) fn next_hop(from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let mut to = location
         .and_then(|location| from.join(location).ok())

@@ -149,6 +149,15 @@ impl Peers {
         }
     }
 
+    /// Where to dial a peer, unless it is banned or was tried in vain a moment ago.
+    pub(super) fn address(&self, id: NodeId) -> Result<EndpointAddr, TransferError> {
+        let peer = self.get(id);
+        if peer.state().banned {
+            return Err(TransferError::Refused);
+        }
+        peer.address(id)
+    }
+
     /// Takes in a connection that a peer opened. On refusal says with which code to close it.
     pub(super) fn adopt(&self, id: NodeId, connection: &Connection) -> Result<(), VarInt> {
         let peer = self.get(id);

@@ -18,7 +18,7 @@ use tracing::{debug, trace};
 use weft_protocol::id::{BlobHash, NodeId};
 
 use self::answer::{BrokenOff, ROOM, Wire, Wish};
-use super::{context::Context, observation, peers::CLOSE_IDLE};
+use super::{context::Context, near, observation, peers::CLOSE_IDLE};
 
 /// Connections accepted at once. Each costs some 100 KiB while it is busy.
 const CONNECTIONS_MAX: usize = 256;
@@ -67,6 +67,14 @@ async fn welcome(context: Arc<Context>, incoming: Incoming, slot: OwnedSemaphore
         }
     };
     let peer = NodeId::new(*connection.remote_id().as_bytes());
+    if connection.alpn() == near::ALPN {
+        let ip = match address {
+            IncomingAddr::Ip(address) => Some(address.ip()),
+            _ => None,
+        };
+        near::serve(context, peer, ip, connection).await;
+        return drop(slot);
+    }
     if let Err(code) = context.peers.adopt(peer, &connection) {
         debug!(peer = %peer.fmt_short(), %code, "connection refused");
         connection.close(code, b"refused");

@@ -46,6 +46,14 @@ pub enum Command {
         /// Whether it is announced and served.
         seed: bool,
     },
+    /// Gets what is read of a revision ([`super::Input::Reading`]) and nothing else, for as long as the command is not
+    /// cancelled. Answered when all of it is here after all.
+    Read {
+        /// Which repository.
+        repository: RepositoryId,
+        /// Which revision.
+        revision: RevisionId,
+    },
     /// Takes in what the local publisher signed; its files are already in the blob store.
     Publish(Box<Publication>),
     /// Takes in the identity log of a local publisher, if it is longer than the one held, and looks for the leaves

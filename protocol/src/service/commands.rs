@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Command, CommandError, CommandId, Outcome, Output, Publication, Service, StorageError,
+    Command, CommandError, CommandId, Outcome, Output, Publication, Selector, Service,
+    StorageError,
     offers::{Offer, Source},
     pending::After,
     resolve::{Goal, Keep},
@@ -38,9 +39,28 @@ impl Service {
             } => {
                 let goal = Goal {
                     command: Some(id),
-                    keep: Some(Keep { pin, seed }),
+                    keep: Some(Keep {
+                        pin,
+                        seed,
+                        partial: false,
+                    }),
                 };
                 self.resolve(repository, selector, goal);
+            }
+            Command::Read {
+                repository,
+                revision,
+            } => {
+                let keep = Keep {
+                    pin: Pin::None,
+                    seed: true,
+                    partial: true,
+                };
+                let goal = Goal {
+                    command: Some(id),
+                    keep: Some(keep),
+                };
+                self.resolve(repository, Selector::Revision(revision), goal);
             }
             Command::Seed {
                 repository,
@@ -49,6 +69,7 @@ impl Service {
                 let keep = Keep {
                     pin: Pin::User,
                     seed: true,
+                    partial: false,
                 };
                 let goal = Goal {
                     command: Some(id),

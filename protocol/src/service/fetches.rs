@@ -23,6 +23,8 @@ pub(crate) struct Waiter {
     pub(crate) resolved: Resolved,
     /// Since when.
     pub(crate) since: Instant,
+    /// It waits for what is read of the revision, not for all of it.
+    pub(crate) partial: bool,
 }
 
 /// All of them.
@@ -31,6 +33,8 @@ pub(crate) struct Fetches {
     waiting: BTreeMap<RevisionId, Vec<Waiter>>,
     /// Downloads whose completion is being written.
     completing: BTreeSet<RevisionId>,
+    /// Downloads that the last run left behind: they go on whether a command waits for them or not.
+    resumed: BTreeSet<RevisionId>,
 }
 
 /// No progress and nobody who has what is missing for this long ends the commands that wait; the download
@@ -41,6 +45,18 @@ impl Fetches {
     /// Lets a command wait for a revision.
     pub(crate) fn wait(&mut self, revision: RevisionId, waiter: Waiter) {
         self.waiting.entry(revision).or_default().push(waiter);
+    }
+
+    /// A download of the last run goes on.
+    pub(crate) fn resume(&mut self, revision: RevisionId) {
+        self.resumed.insert(revision);
+    }
+
+    /// Whether those who wait for a revision only want what is read of it.
+    fn reads_only(&self, revision: &RevisionId) -> bool {
+        let waiters = self.waiting.get(revision);
+        let partial = |waiters: &Vec<Waiter>| waiters.iter().all(|waiter| waiter.partial);
+        waiters.is_some_and(partial) && !self.resumed.contains(revision)
     }
 
     /// Commands that wait for a revision.
@@ -66,7 +82,21 @@ impl Service {
         let over = !self.searches.is_searching(&Sought::Revision(revision))
             && self.is_settled(&Sought::Revision(revision));
         self.swarm(|swarm, ctx| swarm.hint(&revision, [], over, ctx));
+        self.set_scope(&revision);
         self.exchange_peers(revision);
+    }
+
+    /// Whether a mirror order wants a revision.
+    fn is_ordered(&self, revision: &RevisionId) -> bool {
+        self.revisions
+            .get(revision)
+            .is_some_and(|held| self.mirrors.order_for(&held.latest.repository).is_some())
+    }
+
+    /// Fetches all of a revision, or only what is read of it.
+    fn set_scope(&mut self, revision: &RevisionId) {
+        let partial = self.fetches.reads_only(revision) && !self.is_ordered(revision);
+        self.swarm(|swarm, ctx| swarm.set_partial(revision, partial, ctx));
     }
 
     /// Takes in what the swarm reported.
@@ -183,17 +213,19 @@ impl Service {
             return false;
         };
         let waiters = self.fetches.waiting.entry(revision).or_default();
-        waiters.retain(|waiter| waiter.command != command);
+        let mut read = false;
+        waiters.retain(|waiter| {
+            read |= waiter.command == command && waiter.partial;
+            waiter.command != command
+        });
         if waiters.is_empty() {
             self.fetches.waiting.remove(&revision);
-            let mirrored = self
-                .revisions
-                .get(&revision)
-                .is_some_and(|held| self.mirrors.order_for(&held.latest.repository).is_some());
-            if !mirrored {
+            let goes_on = read && self.fetches.resumed.contains(&revision);
+            if !goes_on && !self.is_ordered(&revision) {
                 self.swarm(|swarm, ctx| swarm.stop(&revision, ctx));
             }
         }
+        self.set_scope(&revision);
         self.reply(command, Err(CommandError::Cancelled));
         true
     }
@@ -203,6 +235,10 @@ impl Service {
         let now = self.now.instant;
         let revisions: Vec<RevisionId> = self.fetches.waiting.keys().copied().collect();
         for revision in revisions {
+            if self.fetches.reads_only(&revision) {
+                // Who reads has a patience of their own.
+                continue;
+            }
             let Some(activity) = self.swarm.activity(&revision) else {
                 continue;
             };
@@ -227,6 +263,7 @@ impl Service {
     pub(super) fn next_starving(&self) -> Option<Instant> {
         let waiting = self.fetches.waiting.iter();
         waiting
+            .filter(|(revision, _)| !self.fetches.reads_only(revision))
             .filter_map(|(revision, waiters)| {
                 let activity = self.swarm.activity(revision)?;
                 waiters

@@ -272,6 +272,7 @@ impl Service {
             return;
         }
         let keep = Keep {
+            partial: false,
             pin: Pin::Mirror,
             seed: true,
         };

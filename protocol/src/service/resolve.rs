@@ -40,6 +40,8 @@ pub(crate) struct Goal {
 pub(crate) struct Keep {
     pub(crate) pin: Pin,
     pub(crate) seed: bool,
+    /// Only what is read of it is fetched.
+    pub(crate) partial: bool,
 }
 
 /// How far it is.

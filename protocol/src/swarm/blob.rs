@@ -107,6 +107,13 @@ impl Blob {
         self.counts = vec![0; usize::try_from(pieces).unwrap_or(0)];
     }
 
+    /// Lays the blob down again; whom it was observed at.
+    pub(crate) fn rest(&mut self) -> Vec<NodeId> {
+        self.taken = None;
+        self.counts.clear();
+        std::mem::take(&mut self.neighbours).into_keys().collect()
+    }
+
     /// Pieces that are here or asked for, and how many neighbours have each.
     pub(crate) fn work(&self) -> Option<(&PieceSet, &[u16])> {
         Some((self.taken.as_ref()?, &self.counts))

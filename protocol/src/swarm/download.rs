@@ -48,6 +48,8 @@ pub(crate) struct Download {
     pub(crate) plans: BTreeMap<BlobHash, CopyPlan>,
     /// Nothing is asked for before: the disk failed.
     pub(crate) paused_until: Option<Instant>,
+    /// Only what somebody reads is fetched.
+    pub(crate) partial: bool,
 }
 
 /// A short wait at the start of a small download, so that all providers share it instead of the first one
@@ -120,6 +122,7 @@ impl Download {
             is_planning: false,
             plans: BTreeMap::new(),
             paused_until: None,
+            partial: false,
         }
     }
 
@@ -144,8 +147,13 @@ impl Download {
         is_ready && self.paused_until.is_none_or(|until| until <= now)
     }
 
-    /// Somebody waits for a blob: it is the next to become active.
+    /// Somebody waits for a blob: it is the next to be looked at and to become active.
     pub(crate) fn hurry(&mut self, blob: &BlobHash) {
+        if let Some(at) = self.uninspected.iter().position(|(other, _)| other == blob)
+            && let Some(blob) = self.uninspected.remove(at)
+        {
+            self.uninspected.push_front(blob);
+        }
         if let Some(at) = self.waiting.iter().position(|waiting| waiting == blob)
             && let Some(blob) = self.waiting.remove(at)
         {

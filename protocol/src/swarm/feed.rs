@@ -94,7 +94,7 @@ impl Swarm {
         blob.retries.get(id).is_none_or(|retry| retry.at <= now) && blob.wanted_by.iter().any(open)
     }
 
-    /// Pieces of a blob to ask of a peer next: what a reader waits for, else the rarest.
+    /// Pieces of a blob to ask of a peer next: what a reader waits for, else the rarest of those that are wanted.
     fn choose(&self, id: &NodeId, hash: &BlobHash, ctx: &mut Context<'_>) -> Option<PieceRange> {
         let blob = self.blobs.get(hash)?;
         let have = blob.neighbours().get(id)?.have.as_ref()?;
@@ -120,7 +120,14 @@ impl Swarm {
         urgent
             .filter(|_| quick())
             .find_map(|window| choice.first(window))
-            .or_else(|| choice.rarest(ctx.rng))
+            .or_else(|| {
+                if self.is_partial(blob) {
+                    let mut read = self.readers.ranges(hash, blob.layout);
+                    read.find_map(|range| choice.first(range))
+                } else {
+                    choice.rarest(ctx.rng)
+                }
+            })
     }
 
     /// How many pieces to ask of a peer in one go: few when little is left for many peers or others wait for what

@@ -94,8 +94,11 @@ impl Swarm {
         while moved && self.active.len() < limits::BLOBS_ACTIVE_MAX {
             moved = false;
             for download in self.downloads.values_mut() {
-                while let Some(hash) = download.waiting.pop_front() {
+                while let Some(hash) = download.next(&self.readers, &self.active) {
                     let Some(blob) = self.blobs.get_mut(&hash) else {
+                        if download.partial {
+                            break;
+                        }
                         continue;
                     };
                     if !self.active.contains(&hash) {

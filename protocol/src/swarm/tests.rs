@@ -475,3 +475,32 @@ fn a_choked_peer_receives_no_piece_and_a_free_place_is_filled_at_once() {
     }
     assert_eq!(started.len(), 20);
 }
+
+#[test]
+fn of_a_partial_download_only_what_is_read_is_asked_for() {
+    let mut bench = Bench::new(8);
+    bench.call(|swarm, ctx| swarm.set_partial(&REVISION, true, ctx));
+    bench.peer(1, "########");
+    bench.open();
+    assert_eq!(bench.asked(), []);
+
+    let reader = ReaderId(1);
+    let read = 2 * PIECE..3 * PIECE + 1;
+    bench.call(|swarm, ctx| swarm.reading(reader, BLOB, read, ctx));
+    bench.peer(1, "########");
+    let asked = bench.asked();
+    let mut pieces: Vec<_> = asked.iter().flat_map(|(.., r)| r.start..r.end).collect();
+    pieces.sort_unstable();
+    assert_eq!(pieces, [2, 3]);
+
+    // Nobody reads on: what is on its way is taken back.
+    bench.call(|swarm, ctx| swarm.reading_ended(reader, ctx));
+    let cancelled = bench.outputs();
+    let cancels = |output: &&Output| matches!(output, Output::CancelPieces { .. });
+    assert_eq!(cancelled.iter().filter(cancels).count(), asked.len());
+
+    // Somebody wants all of it.
+    bench.call(|swarm, ctx| swarm.set_partial(&REVISION, false, ctx));
+    bench.peer(1, "########");
+    assert!(!bench.asked().is_empty());
+}

@@ -20,15 +20,33 @@ pub(crate) struct Readers(BTreeMap<ReaderId, (BlobHash, Range<u64>)>);
 
 impl Readers {
     /// Somebody reads on from the start of a range to its end. Past a bound on readers nobody is heard.
-    pub(crate) fn put(&mut self, reader: ReaderId, blob: BlobHash, bytes: Range<u64>) {
-        if self.0.len() < limits::READERS_MAX || self.0.contains_key(&reader) {
+    /// Returns whether it read before.
+    pub(crate) fn put(&mut self, reader: ReaderId, blob: BlobHash, bytes: Range<u64>) -> bool {
+        let known = self.0.contains_key(&reader);
+        if known || self.0.len() < limits::READERS_MAX {
             self.0.insert(reader, (blob, bytes));
         }
+        known
     }
 
-    /// A reader is done.
-    pub(crate) fn remove(&mut self, reader: ReaderId) {
-        self.0.remove(&reader);
+    /// A reader is done. Returns whether it was known.
+    pub(crate) fn remove(&mut self, reader: ReaderId) -> bool {
+        self.0.remove(&reader).is_some()
+    }
+
+    /// Blobs that somebody reads.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = &BlobHash> {
+        self.0.values().map(|(blob, _)| blob)
+    }
+
+    /// Pieces of a blob that readers will come to, however late.
+    pub(crate) fn ranges<'a>(
+        &'a self,
+        blob: &'a BlobHash,
+        layout: Layout,
+    ) -> impl Iterator<Item = PieceRange> + 'a {
+        let read = self.0.values().filter(move |(read, _)| read == blob);
+        read.filter_map(move |(_, bytes)| pieces(layout, bytes.clone()))
     }
 
     /// Pieces of a blob that readers wait for at the rate at which bytes come.

@@ -231,6 +231,48 @@ fn names_lists_and_pages_are_those_of_the_repository() -> Result<()> {
 }
 
 #[test]
+fn only_what_is_read_is_fetched() -> Result<()> {
+    let world = World::new()?;
+    let alice = world.node("alice", Options::default())?;
+    let files = [
+        ("a.bin", 40 * MIB),
+        ("b.bin", 24 * MIB),
+        ("config.json", 900),
+    ];
+    let model = world.model("m", &files, 73)?;
+    let publication = alice.publish(&model, "m")?;
+    let mut bob = world.node_knowing("bob", &alice)?;
+    bob.wait_peers(1)?;
+    let base = format!("/{}/resolve/main", publication.repository);
+
+    let config = http::get(bob.gateway(), &format!("{base}/config.json"), &[])?;
+    ensure!(config.body.len() == 900, "{config:?}\n{}", bob.log());
+    let expected = fs::read(model.path().join("a.bin"))?;
+    let range = format!("bytes={}-{}", 30 * MIB, 31 * MIB);
+    let part = http::get(
+        bob.gateway(),
+        &format!("{base}/a.bin"),
+        &[("Range", &range)],
+    )?;
+    let (start, end) = (30 * MIB as usize, 31 * MIB as usize);
+    ensure!(part.body == expected[start..=end], "{}", bob.log());
+    let fetched = bob.downloaded()?;
+    ensure!(fetched < 4 * MIB, "{fetched} bytes for 1 MiB");
+
+    // It is not taken up as a whole later, either.
+    bob.restart()?;
+    bob.wait_peers(1)?;
+    let whole = http::get(bob.gateway(), &format!("{base}/b.bin"), &[])?;
+    ensure!(whole.body == fs::read(model.path().join("b.bin"))?);
+    let fetched = bob.downloaded()?;
+    ensure!(fetched < 26 * MIB, "{fetched} bytes for 24 MiB");
+
+    // And a fetch of everything gets everything.
+    let all = bob.fetch(&publication.reference)?;
+    model.assert_same(&all.path)
+}
+
+#[test]
 fn a_repository_elsewhere_is_found_and_read_while_it_is_fetched() -> Result<()> {
     let world = World::new()?;
     let alice = world.node("alice", Options::default())?;

@@ -27,5 +27,6 @@ mod refusals;
 mod restart;
 mod silence;
 mod swarm;
+mod upstream;
 mod web_seed;
 mod weights;

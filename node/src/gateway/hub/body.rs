@@ -3,15 +3,12 @@
 //! Clients give up on a silent connection after ten seconds. So no answer begins before its first bytes are here, and
 //! of what is here a little is held back: while nothing arrives, it is handed out byte by byte.
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio::{
-    sync::watch,
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 use weft_protocol::{
     id::{RepositoryId, RevisionId},
@@ -22,8 +19,13 @@ use super::{
     Hub,
     demand::{Progress, Reader},
     reply::Fault,
+    repos::Repo,
+    upstream::Origin,
 };
-use crate::transfer::Local;
+use crate::{
+    transfer::{Local, Reading},
+    upstream::{self, Place},
+};
 
 /// How long the first bytes may take before the client is told to come again.
 const FIRST_BYTES: Duration = Duration::from_secs(8);
@@ -45,21 +47,68 @@ pub(super) async fn stream(
     bytes: Range<u64>,
 ) -> Result<Body, Fault> {
     let shutdown = hub.operations.shutdown.clone();
-    let mut local = hub.operations.transfer.local(file.blake3, file.size).await;
+    let local = hub.operations.transfer.local(file.blake3, file.size).await;
     if local.ready_from(bytes.start) >= bytes.end - bytes.start {
         let ended = shutdown.cancelled_owned();
         return Ok(Body::from_stream(local.read(bytes).take_until(ended)));
     }
     let reader = hub.demand.read(&hub.operations, repository, revision);
-    first_bytes(&mut local, reader.0.clone(), bytes.start, file).await?;
-    let arriving = Arriving {
+    let mut reading = hub.operations.transfer.reading(file.blake3);
+    reading.at(bytes.clone()).await;
+    let source = Source::Blob {
         local,
         reader,
+        reading,
+    };
+    arriving(hub, source, file, bytes).await
+}
+
+/// Makes the body for some bytes of a file of the hub behind this node.
+pub(super) async fn from_hub(
+    hub: &Hub,
+    origin: &Origin,
+    file: &File,
+    bytes: Range<u64>,
+) -> Result<Body, Fault> {
+    let found = origin.file(file.path.as_str());
+    let (entry, hash) = found.ok_or_else(|| Fault::Node("the file is gone".to_owned()))?;
+    let content = origin.hub.content(hash, entry.size);
+    // Of a whole file nobody gets the end before all of it is checked. A part in the middle has no such end: it comes
+    // straight from the hub, or out of what is checked.
+    let is_part = bytes.end < file.size;
+    let whole_first = is_part && !content.ask_directly();
+    let place = Place::new(&origin.snapshot, entry, origin.token.as_ref());
+    let reader = origin.hub.read(content, place, bytes.start);
+    let source = Source::File {
+        reader,
+        whole_first,
+    };
+    arriving(hub, source, file, bytes).await
+}
+
+/// Whether a client that wants to go on at `start` may have got wrong bytes before, and has to begin again.
+pub(super) fn must_restart(repo: &Repo, file: &File, start: u64) -> bool {
+    let found = repo.origin.as_ref().and_then(|origin| {
+        let (entry, hash) = origin.file(file.path.as_str())?;
+        Some(origin.hub.content(hash, entry.size))
+    });
+    found.is_some_and(|content| content.must_restart(start))
+}
+
+async fn arriving(
+    hub: &Hub,
+    mut source: Source,
+    file: &File,
+    bytes: Range<u64>,
+) -> Result<Body, Fault> {
+    first_bytes(&mut source, bytes.start, file).await?;
+    let arriving = Arriving {
+        source,
         at: bytes.start,
         end: bytes.end,
         arrived: Instant::now(),
         handed_out: Instant::now(),
-        shutdown,
+        shutdown: hub.operations.shutdown.clone(),
     };
     Ok(Body::from_stream(stream::try_unfold(
         arriving,
@@ -68,24 +117,13 @@ pub(super) async fn stream(
 }
 
 /// Waits until something is here to begin with.
-async fn first_bytes(
-    local: &mut Local,
-    mut progress: watch::Receiver<Progress>,
-    at: u64,
-    file: &File,
-) -> Result<(), Fault> {
-    let mut failure = None;
+async fn first_bytes(source: &mut Source, at: u64, file: &File) -> Result<(), Fault> {
+    let mut ended = None;
     let waited = time::timeout(FIRST_BYTES, async {
-        while local.ready_from(at) == 0 {
-            tokio::select! {
-                more = local.changed() => if !more { return false },
-                changed = progress.changed() => {
-                    if let Progress::Failed(message) = &*progress.borrow_and_update() {
-                        failure = Some(message.clone());
-                    }
-                    // The fetch has ended with the node.
-                    if changed.is_err() { return false }
-                }
+        while source.ready_from(at) == 0 {
+            if let Err(reason) = source.changed().await {
+                ended = Some(reason);
+                return false;
             }
         }
         true
@@ -93,18 +131,112 @@ async fn first_bytes(
     if let Ok(true) = waited.await {
         return Ok(());
     }
-    let reason = failure.map_or_else(String::new, |message| format!(": {message}"));
+    if let Source::File { reader, .. } = source
+        && let Some(refusal) = reader.refusal()
+    {
+        return Err(refusal.into());
+    }
+    let reason = source.trouble().or(ended);
+    let reason = reason.map_or_else(String::new, |message| format!(": {message}"));
     Err(Fault::Later(format!(
         "`{}` is not here yet{reason}",
         file.path
     )))
 }
 
+/// A file that is still on its way.
+enum Source {
+    /// Of weft: verified as it arrives.
+    Blob {
+        local: Local,
+        /// Keeps the fetch going.
+        reader: Reader,
+        /// Makes what comes next come first.
+        reading: Reading,
+    },
+    /// Of the hub behind this node: verified when all of it is here.
+    File {
+        reader: upstream::Reader,
+        /// Nothing is handed out before.
+        whole_first: bool,
+    },
+}
+
+impl Source {
+    fn ready_from(&self, at: u64) -> u64 {
+        match self {
+            Self::Blob { local, .. } => local.ready_from(at),
+            Self::File {
+                reader,
+                whole_first,
+            } => {
+                let content = reader.content();
+                if *whole_first && !content.is_complete() {
+                    return 0;
+                }
+                content.ready_from(at)
+            }
+        }
+    }
+
+    /// Waits for more of it, or for news of the fetch; an error if nothing can come any more. Cancel safe.
+    async fn changed(&mut self) -> Result<(), String> {
+        match self {
+            Self::Blob { local, reader, .. } => tokio::select! {
+                more = local.changed() => match more {
+                    true => Ok(()),
+                    false => Err("the blob store has ended".to_owned()),
+                },
+                news = reader.0.changed() => {
+                    news.map_err(|_| "the node is shutting down".to_owned())
+                }
+            },
+            Self::File { reader, .. } => reader.changed().await,
+        }
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Bytes, std::io::Error> {
+        match self {
+            Self::Blob { local, .. } => {
+                let parts = local.read(range);
+                let mut parts: Vec<Bytes> =
+                    parts.try_collect().await.map_err(std::io::Error::other)?;
+                if parts.len() == 1 {
+                    return Ok(parts.swap_remove(0));
+                }
+                Ok(parts.concat().into())
+            }
+            Self::File { reader, .. } => {
+                let content = Arc::clone(reader.content());
+                let read = tokio::task::spawn_blocking(move || content.read_at(&range));
+                read.await.map_err(std::io::Error::other)?
+            }
+        }
+    }
+
+    /// The reader goes on from here.
+    async fn moved(&mut self, bytes: Range<u64>) {
+        match self {
+            Self::Blob { reading, .. } => reading.at(bytes).await,
+            Self::File { reader, .. } => reader.at(bytes.start),
+        }
+    }
+
+    /// What went wrong last.
+    fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Blob { reader, .. } => match &*reader.0.borrow() {
+                Progress::Failed(message) => Some(message.clone()),
+                Progress::Running | Progress::Complete => None,
+            },
+            Self::File { reader, .. } => reader.trouble(),
+        }
+    }
+}
+
 /// Bytes that are handed out while they arrive.
 struct Arriving {
-    local: Local,
-    /// Keeps the fetch going.
-    reader: Reader,
+    source: Source,
     at: u64,
     end: u64,
     /// When something new was last here to hand out.
@@ -121,7 +253,7 @@ impl Arriving {
             if left == 0 {
                 return Ok(None);
             }
-            let ready = self.local.ready_from(self.at).min(left);
+            let ready = self.source.ready_from(self.at).min(left);
             let spare = if ready == left {
                 ready
             } else {
@@ -135,14 +267,14 @@ impl Arriving {
                 return self.hand_out(1).await.map(Some);
             }
             if self.arrived.elapsed() >= PATIENCE {
-                return Err(std::io::Error::other(self.reason()));
+                let reason = self.source.trouble();
+                let reason = reason.unwrap_or_else(|| "nothing arrives any more".to_owned());
+                return Err(std::io::Error::other(reason));
             }
             let pause = SILENCE.saturating_sub(self.handed_out.elapsed());
             let pause = if ready > 0 { pause } else { SILENCE };
             tokio::select! {
-                more = self.local.changed() => if !more {
-                    return Err(std::io::Error::other("the blob store has ended"));
-                },
+                more = self.source.changed() => more.map_err(std::io::Error::other)?,
                 () = time::sleep(pause) => {}
                 () = self.shutdown.cancelled() => {
                     return Err(std::io::Error::other("the node is shutting down"));
@@ -152,20 +284,12 @@ impl Arriving {
     }
 
     async fn hand_out(mut self, len: u64) -> Result<(Bytes, Self), std::io::Error> {
-        let parts = self.local.read(self.at..self.at + len);
-        let mut parts: Vec<Bytes> = parts.try_collect().await.map_err(std::io::Error::other)?;
+        let bytes = self.source.read(self.at..self.at + len).await?;
         self.at += len;
+        if len > 1 {
+            self.source.moved(self.at..self.end).await;
+        }
         self.handed_out = Instant::now();
-        if parts.len() == 1 {
-            return Ok((parts.swap_remove(0), self));
-        }
-        Ok((parts.concat().into(), self))
-    }
-
-    fn reason(&self) -> String {
-        match &*self.reader.0.borrow() {
-            Progress::Failed(message) => message.clone(),
-            Progress::Running | Progress::Complete => "nothing arrives any more".to_owned(),
-        }
+        Ok((bytes, self))
     }
 }

@@ -1,7 +1,7 @@
-//! Revisions that are fetched because somebody reads them now.
+//! Revisions of which something is fetched because somebody reads it now.
 //!
-//! A fetch begins with its first reader and goes on a moment after its last one, since clients read file by file. What
-//! arrived stays. A fetch that fails is tried again for as long as there is a reader.
+//! Only what is read is fetched: one file of a large revision does not bring the others. It begins with the first
+//! reader and goes on a moment after the last one, since clients read file by file. What arrived stays. A fetch that fails is tried again for as long as there is a reader.
 
 use std::{
     collections::BTreeMap,
@@ -109,7 +109,7 @@ async fn attempts(
     sender: &watch::Sender<Progress>,
 ) {
     loop {
-        let mut pending = operations.start_fetch(repository, revision).await;
+        let mut pending = operations.start_read(repository, revision).await;
         match Operations::fetch_ended(&mut pending).await {
             Ok(()) => {
                 sender.send_replace(Progress::Complete);

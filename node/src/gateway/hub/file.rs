@@ -48,8 +48,10 @@ pub(super) struct Asked<'a> {
 
 /// Answers `HEAD` and `GET` of a file.
 pub(super) async fn answer(hub: &Hub, asked: Asked<'_>) -> Answer {
-    let repo = hub.repo(asked.repo).await?;
-    let commit = hub.commit(&repo, asked.revision).await?;
+    let found = hub
+        .find(asked.repo, Some(asked.revision), asked.headers)
+        .await;
+    let (repo, commit) = found?;
     // The undecoded name is what clients mean that send names raw.
     let found = [&asked.path.decoded, &asked.path.raw]
         .into_iter()
@@ -132,6 +134,10 @@ async fn content(
     };
     let (status, bytes, content_range) = match wanted {
         Wanted::Whole => (StatusCode::OK, 0..file.size, None),
+        // What came before this part was wrong: from the start, then.
+        Wanted::Part(part) if body::must_restart(repo, file, part.start) => {
+            (StatusCode::OK, 0..file.size, None)
+        }
         Wanted::Part(part) => {
             let shown = format!("bytes {}-{}/{}", part.start, part.end - 1, file.size);
             (StatusCode::PARTIAL_CONTENT, part, Some(shown))
@@ -181,7 +187,10 @@ async fn body_for(
     if *method == Method::HEAD || bytes.is_empty() {
         return Ok(Body::empty());
     }
-    body::stream(hub, &repo.id, commit.revision, file, bytes).await
+    match &repo.origin {
+        Some(origin) => body::from_hub(hub, origin, file, bytes).await,
+        None => body::stream(hub, &repo.id, commit.revision, file, bytes).await,
+    }
 }
 
 /// Whether the client has this content already. Only asked of commits, where it can never become wrong.

@@ -22,8 +22,17 @@ const PAGE: usize = 1_000;
 
 /// `/api/{kind}s/{id}[/revision/{revision}]`.
 pub(super) async fn answer(hub: &Hub, repo: &Repo, commit: &Commit, query: &Query) -> Answer {
-    let card = card(hub, commit).await;
-    let full = describe(&repo.name, repo, commit, &card, query.is_on("blobs"));
+    let blobs = query.is_on("blobs");
+    let full = match &repo.origin {
+        Some(origin) => {
+            let shown = describe(&repo.name, repo, commit, &json!({}), blobs);
+            origin.describe(shown)
+        }
+        None => {
+            let card = card(hub, commit).await;
+            describe(&repo.name, repo, commit, &card, blobs)
+        }
+    };
     Ok(ok(&expanded(full, query)))
 }
 
@@ -226,6 +235,7 @@ pub(super) async fn list(hub: &Hub, kind: RepoKind, page: Page<'_>) -> Answer {
                 main: commit.clone(),
                 refs: std::sync::Arc::default(),
                 is_empty,
+                origin: None,
             };
             found.push((commit.manifest.created, repo));
         }

@@ -54,6 +54,14 @@ pub(super) enum Fault {
     Method,
     /// Not here yet: worth asking again.
     Later(String),
+    /// The hub behind this node does not let this user in.
+    Denied {
+        status: u16,
+        code: Option<String>,
+        message: String,
+    },
+    /// The hub behind this node answers with something that is no answer.
+    Upstream { message: String },
     /// This node cannot, for reasons of its own.
     Node(String),
 }
@@ -92,6 +100,13 @@ impl Fault {
                 "this path does not answer to this method",
             ),
             Self::Later(message) => (StatusCode::TOO_MANY_REQUESTS, None, message),
+            Self::Denied {
+                status, message, ..
+            } => {
+                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN);
+                (status, None, message)
+            }
+            Self::Upstream { message } => (StatusCode::BAD_GATEWAY, None, message),
             Self::Node(message) => (StatusCode::INTERNAL_SERVER_ERROR, None, message),
         }
     }
@@ -130,6 +145,13 @@ impl IntoResponse for Fault {
             Self::NoEntry { commit, .. } => {
                 if let Ok(commit) = HeaderValue::from_str(commit) {
                     headers.insert(REPO_COMMIT, commit);
+                }
+            }
+            Self::Denied {
+                code: Some(code), ..
+            } => {
+                if let Ok(code) = HeaderValue::from_str(code) {
+                    headers.insert(ERROR_CODE, code);
                 }
             }
             Self::Later(_) => {

@@ -40,6 +40,8 @@ pub(super) struct Repo {
     pub(super) refs: Arc<Refs>,
     /// Whether anything was published yet.
     pub(super) is_empty: bool,
+    /// The hub it comes from, if it is not weft's.
+    pub(super) origin: Option<super::upstream::Origin>,
 }
 
 impl Hub {
@@ -85,6 +87,7 @@ impl Hub {
             main,
             refs: Arc::default(),
             is_empty: true,
+            origin: None,
         })
     }
 
@@ -119,6 +122,7 @@ impl Hub {
             main,
             refs,
             is_empty: false,
+            origin: None,
         })
     }
 

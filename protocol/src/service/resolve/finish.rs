@@ -17,7 +17,8 @@ impl Service {
         let Some(resolve) = self.resolves.running.get(&id) else {
             return;
         };
-        if let Some(keep) = resolve.goal.keep {
+        // Of a revision that is only read, nobody knows yet how much will be fetched.
+        if let Some(keep) = resolve.goal.keep.filter(|keep| !keep.partial) {
             let (repository, bytes) = (resolve.repository.clone(), resolve.bytes_total);
             if let Err(error) = self.make_room(&repository, revision, bytes, keep.pin) {
                 return self.fail(id, error);
@@ -32,7 +33,7 @@ impl Service {
             .drain(..)
             .map(|(id, preimage)| Op::PutObject { id, preimage })
             .collect();
-        if let Some(Keep { pin, seed }) = resolve.goal.keep {
+        if let Some(Keep { pin, seed, .. }) = resolve.goal.keep {
             let held = self.revisions.get(&revision).filter(|held| !held.leaving);
             let before = held.map(|held| &held.latest);
             let record = RevisionRecord {
@@ -68,6 +69,7 @@ impl Service {
             return;
         };
         let keeps = resolve.goal.keep.is_some();
+        let partial = resolve.goal.keep.is_some_and(|keep| keep.partial);
         if let Err(error) = result {
             if keeps {
                 self.revisions.failed(&revision);
@@ -99,6 +101,7 @@ impl Service {
                     command,
                     resolved,
                     since: self.now.instant,
+                    partial,
                 };
                 self.fetches.wait(revision, waiter);
                 self.search_again(Sought::Revision(revision));
