@@ -231,6 +231,14 @@ async fn answer(
         },
         None => None,
     } {
+        #[cfg(any(test, feature = "faults"))]
+        let bytes = {
+            let mut bytes = bytes.to_vec();
+            context
+                .faults
+                .leaf(super::faults::HONEST_LEAVES, &mut bytes);
+            Bytes::from(bytes)
+        };
         let (context, len) = (Arc::clone(&context), bytes.len());
         let pass = move || context.rates.up(peer).pass(len, &context.cancel);
         tokio::task::spawn_blocking(pass).await?;

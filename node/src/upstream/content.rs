@@ -15,7 +15,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -38,6 +38,8 @@ const NOTE_EVERY: u64 = 8 * 1024 * 1024;
 const CHECK_LEN: usize = 1024 * 1024;
 /// How long a node near here that failed with a file is not asked for it.
 const AVOID: std::time::Duration = std::time::Duration::from_secs(30);
+/// How long clients are kept from going on after what may have been wrong: they come back within a day or not at all.
+const TAINT_KEEP: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
 /// Files kept in mind although nobody reads them.
 const IDLE_MAX: usize = 1_024;
 
@@ -86,8 +88,10 @@ pub(super) struct State {
     pub(super) direct: bool,
     /// Nodes near here that failed with it, and until when they are left alone.
     avoided: BTreeMap<NodeId, Instant>,
-    /// Readers may have been handed bytes that turned out to be wrong.
-    is_tainted: bool,
+    /// How often all of it was here and wrong.
+    wrongs: u32,
+    /// When that was last.
+    tainted: Option<SystemTime>,
 }
 
 /// How a check went.
@@ -104,6 +108,8 @@ pub(crate) struct Reader {
     content: Arc<Content>,
     number: u64,
     changes: watch::Receiver<u64>,
+    /// How often the file had been wrong when this reader began.
+    wrongs: u32,
 }
 
 impl Upstream {
@@ -126,7 +132,7 @@ impl Upstream {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let changes = content.changes.subscribe();
-        let starts = {
+        let (starts, wrongs) = {
             let mut state = lock(&content.state);
             state.readers.insert(number, at);
             state.place = Some(place);
@@ -136,7 +142,7 @@ impl Upstream {
                 state.trouble = None;
                 state.refusal = None;
             }
-            starts
+            (starts, state.wrongs)
         };
         if starts {
             self.pull(Arc::clone(&content));
@@ -146,6 +152,7 @@ impl Upstream {
             content,
             number,
             changes,
+            wrongs,
         }
     }
 }
@@ -175,7 +182,7 @@ impl Content {
                 have = noted;
             }
         }
-        let is_tainted = taint_path(&path).exists();
+        let tainted = std::fs::metadata(taint_path(&path)).and_then(|found| found.modified());
         Self {
             hash,
             size,
@@ -198,7 +205,8 @@ impl Content {
                 refusal: None,
                 direct: false,
                 avoided: BTreeMap::new(),
-                is_tainted,
+                wrongs: 0,
+                tainted: tainted.ok(),
             }),
             path,
             changes: watch::channel(0).0,
@@ -340,7 +348,8 @@ impl Content {
             std::fs::remove_file(&part)?;
             let _ = std::fs::remove_file(note_path(&self.path));
             let mut state = lock(&self.state);
-            state.is_tainted = true;
+            state.wrongs += 1;
+            state.tainted = Some(SystemTime::now());
             state.have = Ranges::default();
             state.noted = 0;
             drop(state);
@@ -363,22 +372,22 @@ impl Content {
         Ok(Checked::Right)
     }
 
-    /// Whether a client that goes on in the middle may have got wrong bytes before. Asked for from the start, it is
-    /// forgotten.
-    pub(crate) fn must_restart(&self, start: u64) -> bool {
-        let mut state = lock(&self.state);
-        if state.is_tainted && start == 0 && state.is_complete {
-            state.is_tainted = false;
-            let _ = std::fs::remove_file(taint_path(&self.path));
-        }
-        state.is_tainted && start > 0
+    /// Whether a client that goes on in the middle may have got wrong bytes before.
+    pub(crate) fn must_restart(&self) -> bool {
+        let tainted = lock(&self.state).tainted;
+        tainted.is_some_and(|at| at.elapsed().is_ok_and(|since| since < TAINT_KEEP))
     }
 
     /// Bytes are wanted that are no whole file: nobody would notice wrong ones, so only the hub is asked.
-    pub(crate) fn ask_directly(&self) -> bool {
+    pub(crate) fn ask_directly(&self) {
         let mut state = lock(&self.state);
         state.direct |= !state.is_complete;
-        !state.from_near || state.is_complete
+    }
+
+    /// Whether bytes are here that neither the hub sent nor a check of the whole has vouched for.
+    pub(crate) fn is_hearsay(&self) -> bool {
+        let state = lock(&self.state);
+        state.from_near && !state.is_complete
     }
 }
 
@@ -388,6 +397,16 @@ impl Reader {
         lock(&self.content.state)
             .readers
             .insert(self.number, offset);
+    }
+
+    /// Nothing was handed out yet: what was wrong before does not matter.
+    pub(crate) fn begin(&mut self) {
+        self.wrongs = lock(&self.content.state).wrongs;
+    }
+
+    /// Whether what was handed out since the beginning has turned out to be wrong.
+    pub(crate) fn is_tainted(&self) -> bool {
+        lock(&self.content.state).wrongs != self.wrongs
     }
 
     pub(crate) fn content(&self) -> &Arc<Content> {
@@ -527,11 +546,10 @@ mod tests {
         assert_eq!((file.bytes_here(), file.ready_from(0)), (0, 0));
         drop(file);
         let file = content(folder.path(), &bytes);
-        assert!(file.must_restart(1) && !file.must_restart(0));
+        assert!(file.must_restart());
         file.write_at(0, &bytes, true).unwrap();
         assert_eq!(file.check().unwrap(), Checked::Right);
-        assert!(file.must_restart(1));
-        assert!(!file.must_restart(0) && !file.must_restart(1));
+        assert!(file.must_restart() && !file.is_hearsay());
     }
 
     #[test]

@@ -276,7 +276,8 @@ impl Upstream {
             }
             if buffer.len() >= WRITE_LEN {
                 self.write(content, &mut at, &mut buffer, &stream).await?;
-                if content.is_elsewhere(at, SOON) || content.deserted_for() >= LINGER {
+                let unwanted = matches!(stream, Stream::Near(..)) && lock(&content.state).direct;
+                if unwanted || content.is_elsewhere(at, SOON) || content.deserted_for() >= LINGER {
                     return Ok(());
                 }
             }

@@ -10,6 +10,8 @@ use weft_tests::{
     hub::{COMMIT, Fault, ID, TOKEN},
     model::MIB,
     program,
+    wait::PATIENCE,
+    wait_for,
 };
 
 /// A node behind which there is a hub.
@@ -222,6 +224,44 @@ fn hub_that_sends_wrong_bytes_is_reported_by_name() -> Result<()> {
 #[test]
 fn hub_that_lies_about_sizes_is_reported_by_name() -> Result<()> {
     assert_reported(Fault::Size)
+}
+
+#[test]
+fn lying_neighbour_is_caught_and_nobody_completes_a_wrong_file() -> Result<()> {
+    let world = World::new()?;
+    let model = model(&world, 136)?;
+    let hub = HubServer::start(&model, Fault::None)?;
+    let mut alice = node(&world, "alice", &hub.url(), None)?;
+    assert_served(&alice, &model)?;
+    alice.stop()?;
+    let lie = ("WEFT_TEST_FAULT".to_owned(), "flip".to_owned());
+    alice.options_mut().environment.push(lie);
+    alice.start()?;
+
+    let bob = node(&world, "bob", &hub.url(), Some(&alice))?;
+    bob.wait_peers(1)?;
+    let big = fs::read(model.path().join("big.bin"))?;
+    // An answer that turned out to be wrong on the way ends in the middle.
+    let got = wait_for("the right file", PATIENCE, || {
+        let got = get(&bob, &file("big.bin")).ok();
+        Ok(got.filter(|got| got.status == 200))
+    })?;
+    ensure!(got.body == big, "a wrong file\n{}", bob.log());
+    ensure!(
+        bob.whole_log()?
+            .contains("nodes near here sent other bytes")
+    );
+    // Whoever kept a part of the wrong one begins again; whoever wants a part gets it.
+    let going_on = [("Range", "bytes=5000000-")];
+    let got = http::get(bob.gateway(), &file("big.bin"), &going_on)?;
+    ensure!(got.status == 200 && got.body == big, "{}", got.status);
+    let part = http::get(bob.gateway(), &file("big.bin"), &[("Range", "bytes=5-9")])?;
+    ensure!(
+        part.status == 206 && part.body == big[5..10],
+        "{}",
+        part.status
+    );
+    Ok(())
 }
 
 #[test]

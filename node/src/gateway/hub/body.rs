@@ -76,23 +76,22 @@ pub(super) async fn from_hub(
     // Of a whole file nobody gets the end before all of it is checked. A part in the middle has no such end: it comes
     // straight from the hub, or out of what is checked.
     let is_part = bytes.end < file.size;
-    let whole_first = is_part && !content.ask_directly();
+    if is_part {
+        content.ask_directly();
+    }
     let place = Place::new(&origin.snapshot, entry, origin.token.as_ref());
     let reader = origin.hub.read(content, place, bytes.start);
-    let source = Source::File {
-        reader,
-        whole_first,
-    };
+    let source = Source::File { reader, is_part };
     arriving(hub, source, file, bytes).await
 }
 
-/// Whether a client that wants to go on at `start` may have got wrong bytes before, and has to begin again.
-pub(super) fn must_restart(repo: &Repo, file: &File, start: u64) -> bool {
+/// Whether a client that wants to go on may have got wrong bytes before, and has to begin again.
+pub(super) fn must_restart(repo: &Repo, file: &File) -> bool {
     let found = repo.origin.as_ref().and_then(|origin| {
         let (entry, hash) = origin.file(file.path.as_str())?;
         Some(origin.hub.content(hash, entry.size))
     });
-    found.is_some_and(|content| content.must_restart(start))
+    found.is_some_and(|content| content.must_restart())
 }
 
 async fn arriving(
@@ -102,6 +101,7 @@ async fn arriving(
     bytes: Range<u64>,
 ) -> Result<Body, Fault> {
     first_bytes(&mut source, bytes.start, file).await?;
+    source.begin();
     let arriving = Arriving {
         source,
         at: bytes.start,
@@ -157,8 +157,8 @@ enum Source {
     /// Of the hub behind this node: verified when all of it is here.
     File {
         reader: upstream::Reader,
-        /// Nothing is handed out before.
-        whole_first: bool,
+        /// Only something in the middle is wanted.
+        is_part: bool,
     },
 }
 
@@ -166,16 +166,30 @@ impl Source {
     fn ready_from(&self, at: u64) -> u64 {
         match self {
             Self::Blob { local, .. } => local.ready_from(at),
-            Self::File {
-                reader,
-                whole_first,
-            } => {
+            Self::File { reader, is_part } => {
                 let content = reader.content();
-                if *whole_first && !content.is_complete() {
+                if *is_part && content.is_hearsay() {
                     return 0;
                 }
                 content.ready_from(at)
             }
+        }
+    }
+
+    /// Nothing was handed out so far.
+    fn begin(&mut self) {
+        if let Self::File { reader, .. } = self {
+            reader.begin();
+        }
+    }
+
+    /// Ends an answer of which a part turned out to be wrong: the rest would make a whole out of it.
+    fn check(&self) -> Result<(), std::io::Error> {
+        match self {
+            Self::File { reader, .. } if reader.is_tainted() => {
+                Err(std::io::Error::other("what was sent of the file is wrong"))
+            }
+            Self::File { .. } | Self::Blob { .. } => Ok(()),
         }
     }
 
@@ -249,6 +263,7 @@ struct Arriving {
 impl Arriving {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, std::io::Error> {
         loop {
+            self.source.check()?;
             let left = self.end - self.at;
             if left == 0 {
                 return Ok(None);
@@ -285,6 +300,7 @@ impl Arriving {
 
     async fn hand_out(mut self, len: u64) -> Result<(Bytes, Self), std::io::Error> {
         let bytes = self.source.read(self.at..self.at + len).await?;
+        self.source.check()?;
         self.at += len;
         if len > 1 {
             self.source.moved(self.at..self.end).await;

@@ -135,7 +135,7 @@ async fn content(
     let (status, bytes, content_range) = match wanted {
         Wanted::Whole => (StatusCode::OK, 0..file.size, None),
         // What came before this part was wrong: from the start, then.
-        Wanted::Part(part) if body::must_restart(repo, file, part.start) => {
+        Wanted::Part(part) if goes_on(asked, &part) && body::must_restart(repo, file) => {
             (StatusCode::OK, 0..file.size, None)
         }
         Wanted::Part(part) => {
@@ -174,6 +174,11 @@ async fn content(
         put(&mut response, LINKED_SIZE, &file.size.to_string());
     }
     Ok(response)
+}
+
+/// Whether a range is that of a client that has what comes before it.
+fn goes_on(asked: Option<&str>, part: &Range<u64>) -> bool {
+    part.start > 0 && asked.is_some_and(|asked| asked.trim_end().ends_with('-'))
 }
 
 async fn body_for(
