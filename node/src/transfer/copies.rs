@@ -41,6 +41,8 @@ const PROGRESS_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) struct Plans {
     plans: Mutex<HashMap<BlobHash, Arc<Planned>>>,
     turns: Semaphore,
+    /// One plan is made at a time: what is held may take 100 MB while it is looked through.
+    planning: Semaphore,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,7 @@ impl Default for Plans {
         Self {
             plans: Mutex::default(),
             turns: Semaphore::new(COPIES_MAX),
+            planning: Semaphore::new(1),
         }
     }
 }
@@ -90,11 +93,14 @@ pub(super) async fn plan(
     relatives: Vec<RevisionId>,
 ) {
     let (store, registry) = (context.store.clone(), Arc::clone(&context.registry));
+    let turn = context.plans.planning.acquire().await;
     let planned = tokio::task::spawn_blocking(move || {
         plan_all(&store, registry.as_ref(), revision, &relatives).unwrap_or_default()
     });
+    let planned = planned.await.unwrap_or_default();
+    drop(turn);
     let mut plans = Vec::new();
-    for (blob, planned) in planned.await.unwrap_or_default() {
+    for (blob, planned) in planned {
         plans.push(planned.told(blob));
         let mut known = context.plans.lock();
         if known.len() < PLANS_MAX || known.contains_key(&blob) {

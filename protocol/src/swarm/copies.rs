@@ -4,7 +4,7 @@
 //! first, because the hashes that prove the copies come with them; then the driver copies; then what is missing is
 //! fetched like any other piece. None of it can end a download: what cannot be proven is left to the network.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Blob, Context, Swarm, requests::Transfer};
 use crate::{
@@ -16,9 +16,13 @@ use crate::{
 };
 
 /// How often groups beside copies are asked for in vain before the copies go without.
-const TRIES_MAX: u32 = 3;
+const TRIES_MAX: u32 = 4;
 /// How long somebody is waited for who has these groups, while others have other pieces.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A request that waits for this long where others are served first is made of a peer that is likelier to answer …
+const TAKE_OVER_AFTER: Duration = Duration::from_secs(1);
+/// … or, after this long, of any other.
+const TAKE_OVER_ANYHOW: Duration = Duration::from_secs(5);
 
 /// How far the copies into a blob are.
 #[derive(Debug)]
@@ -36,7 +40,9 @@ pub(crate) struct Beside {
     pieces: PieceSet,
     bytes: u64,
     /// What somebody is asked for: one after the other, for there is little to ask for.
-    asked: Option<PieceSet>,
+    asked: Option<(RequestId, PieceSet)>,
+    /// Peers that let it wait: going back and forth between them brings nothing.
+    passed: BTreeSet<NodeId>,
     failures: u32,
     /// Since when nobody at hand has them.
     waits_since: Option<Instant>,
@@ -48,6 +54,7 @@ impl Copying {
             pieces: plan.beside,
             bytes: plan.bytes_beside,
             asked: None,
+            passed: BTreeSet::new(),
             failures: 0,
             waits_since: None,
         })
@@ -158,8 +165,16 @@ impl Swarm {
             return false;
         };
         let pieces = beside.pieces.intersection(have);
-        if beside.asked.is_some() || pieces.is_empty() || !self.may_ask(id, blob, ctx.now) {
+        if pieces.is_empty() || !self.may_ask(id, blob, ctx.now) {
             return false;
+        }
+        let mut passed = None;
+        if let Some((asked, _)) = beside.asked {
+            if !self.may_take_beside(id, asked, &beside.passed, ctx.now) {
+                return false;
+            }
+            passed = self.requests.get(asked).map(|transfer| transfer.peer);
+            self.cancel(asked, ctx);
         }
         let (Some(blob), Some(peer)) = (self.blobs.get_mut(hash), self.peers.get_mut(id)) else {
             return false;
@@ -175,10 +190,11 @@ impl Swarm {
         let Some(beside) = blob.beside() else {
             return false;
         };
-        beside.asked = Some(pieces.clone());
+        let request = ctx.out.request_id();
+        beside.asked = Some((request, pieces.clone()));
+        beside.passed.extend(passed);
         beside.waits_since = None;
         peer.asked_for(beside.bytes);
-        let request = ctx.out.request_id();
         let mut transfer = Transfer::new(ctx.now, *id, *hash, all, beside.bytes);
         transfer.is_beside = true;
         self.requests.insert(request, transfer);
@@ -192,17 +208,47 @@ impl Swarm {
         true
     }
 
+    /// Whether a request for groups beside copies waits where a better source is at hand.
+    fn may_take_beside(
+        &self,
+        id: &NodeId,
+        asked: RequestId,
+        passed: &BTreeSet<NodeId>,
+        now: Instant,
+    ) -> bool {
+        let transfer = self.requests.get(asked);
+        let Some(transfer) = transfer.filter(|t| t.waits() && t.peer != *id && !t.cancelled) else {
+            return false;
+        };
+        let standing = |id| self.peers.get(id).map(|peer| peer.standing(now));
+        let waited = now.since(transfer.started);
+        let is_better = !passed.contains(id) && standing(id) > standing(&transfer.peer);
+        waited >= TAKE_OVER_ANYHOW || is_better && waited >= TAKE_OVER_AFTER
+    }
+
     /// A peer was asked for groups beside copies, and that ended.
-    pub(super) fn beside_ended(&mut self, transfer: &Transfer, succeeded: bool) {
+    pub(super) fn beside_ended(
+        &mut self,
+        request: RequestId,
+        transfer: &Transfer,
+        succeeded: bool,
+    ) {
         let Some(blob) = self.blobs.get_mut(&transfer.blob) else {
             return;
         };
         let Some(beside) = blob.beside() else {
             return;
         };
-        match beside.asked.take().filter(|_| succeeded) {
-            Some(brought) => beside.pieces = beside.pieces.difference(&brought),
-            None => beside.failures += 1,
+        let Some((asked, brought)) = beside.asked.take() else {
+            return;
+        };
+        if asked != request {
+            // Somebody else was asked meanwhile.
+            beside.asked = Some((asked, brought));
+        } else if succeeded {
+            beside.pieces = beside.pieces.difference(&brought);
+        } else {
+            beside.failures += 1;
         }
         if beside.failures >= TRIES_MAX {
             beside.pieces = PieceSet::empty(beside.pieces.pieces());

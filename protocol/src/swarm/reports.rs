@@ -148,7 +148,7 @@ impl Swarm {
         }
         self.dirty.peers.push(id);
         if transfer.is_beside {
-            self.beside_ended(&transfer, result.is_ok());
+            self.beside_ended(request, &transfer, result.is_ok());
         }
         match result {
             Ok(()) => {

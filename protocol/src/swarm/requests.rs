@@ -107,6 +107,10 @@ impl Requests {
         self.0.insert(request, transfer);
     }
 
+    pub(crate) fn get(&self, request: RequestId) -> Option<&Transfer> {
+        self.0.get(&request)
+    }
+
     pub(crate) fn get_mut(&mut self, request: RequestId) -> Option<&mut Transfer> {
         self.0.get_mut(&request)
     }

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 use weft_tests::{
-    Model, Node, Options, WebServer, World,
+    Model, Node, Options, WebServer, World, http,
     model::MIB,
     node::{Fetched, Publication},
     safetensors::{self, Content},
@@ -275,5 +275,28 @@ fn web_server_that_knows_no_hashes_sends_what_changed() -> Result<()> {
     ensure!(server.sent() <= most, "{} bytes", server.sent());
     let reused = fetched.bytes_reused;
     ensure!(reused >= fetched.bytes_total - most, "{:?}", fetched.value);
+    Ok(())
+}
+
+#[test]
+fn reading_through_the_local_endpoint_moves_the_difference() -> Result<()> {
+    let world = World::new()?;
+    let (model, alice, bob) = two(&world)?;
+    let mut tuned = BASE;
+    tuned[4].1 = "tuned";
+    model.write("model.safetensors", &safetensors::file(&tuned, ""))?;
+    let published = alice.publish(&model, "m")?;
+    let before = bob.downloaded()?;
+    let path = format!(
+        "/{}/m/resolve/{}/model.safetensors",
+        published.publisher,
+        &published.revision[..40]
+    );
+    let reply = http::get(bob.gateway(), &path, &[])?;
+    ensure!(reply.status == 200, "{}", reply.text());
+    let weights = std::fs::read(model.path().join("model.safetensors"))?;
+    ensure!(reply.body == weights, "{} bytes", reply.body.len());
+    let moved = bob.downloaded()? - before;
+    ensure!(moved <= TENSOR + 4 * GROUP, "{moved} bytes");
     Ok(())
 }

@@ -130,13 +130,38 @@ fn several_peers_bring_the_groups_between_them() {
 }
 
 #[test]
+fn peer_that_lets_us_wait_is_passed_over() {
+    let mut bench = bench();
+    let first = bench.peer(1, "########");
+    bench.plan("#.......");
+    let waiting = bench.steps().0.remove(0);
+    assert_eq!(waiting.1, first);
+    let second = bench.peer(2, "########");
+    assert_eq!(bench.steps().0, vec![]);
+    let mut asked = vec![];
+    for _ in 0..8 {
+        bench.pass(Duration::from_millis(250));
+        asked.extend(bench.steps().0);
+    }
+    let [(request, peer, _)] = &asked[..] else {
+        panic!("{asked:?}");
+    };
+    assert_eq!(*peer, second);
+    // The end of the first changes nothing.
+    bench.end(waiting.0, Err(TransferError::Cancelled));
+    assert_eq!(bench.steps(), (vec![], vec![]));
+    bench.end(*request, Ok(()));
+    assert_eq!(bench.steps().1.len(), 1);
+}
+
+#[test]
 fn copies_go_without_what_nobody_brings() {
     let mut bench = bench();
-    for n in 1..=3 {
+    for n in 1..=4 {
         bench.peer(n, "########");
     }
     bench.plan("#.......");
-    for _ in 0..3 {
+    for _ in 0..4 {
         let (beside, copies) = bench.steps();
         assert!(copies.is_empty());
         bench.end(beside[0].0, Err(TransferError::Unavailable));
