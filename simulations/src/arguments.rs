@@ -126,6 +126,21 @@ pub(crate) struct Crowd {
     /// Download of every peer in bytes per second.
     #[arg(long, value_name = "BYTES", requires = "up")]
     pub(crate) down: Option<u64>,
+    /// Puts all hosts on one machine, as the benchmark of real processes does: upload of each peer in bytes per second,
+    /// by turns; 0 is unlimited.
+    #[arg(long, value_name = "BYTES,…", value_delimiter = ',')]
+    pub(crate) one_machine: Vec<u64>,
+    /// Upload of several seeds in bytes per second.
+    #[arg(
+        long,
+        value_name = "BYTES,…",
+        value_delimiter = ',',
+        conflicts_with = "seed_up"
+    )]
+    pub(crate) seed_ups: Vec<u64>,
+    /// Size of the one file that they fetch, instead of pieces.
+    #[arg(long, conflicts_with = "pieces")]
+    pub(crate) bytes: Option<u64>,
     /// Connections with which a host stops dialling others.
     #[arg(long)]
     pub(crate) neighbours: Option<usize>,

@@ -45,6 +45,6 @@ pub use adversary::Behaviour;
 pub use census::Census;
 pub use disk::Disk;
 pub use host::{Host, HostId};
-pub use link::{Link, Nat, REGION_COUNT};
+pub use link::{LOOPBACK, Link, Nat, REGION_COUNT};
 pub use publisher::Publisher;
 pub use world::{NETWORK, World};

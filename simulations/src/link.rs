@@ -52,6 +52,9 @@ impl Default for Link {
     }
 }
 
+/// Bytes per second within one machine.
+pub const LOOPBACK: u64 = 1_000_000_000;
+
 /// Milliseconds one way between the backbones of continents: Europe, North America, South America, Asia, Oceania.
 const REGIONS: [[u64; 5]; 5] = [
     [0, 45, 100, 85, 130],
@@ -70,6 +73,14 @@ impl Link {
             up,
             down,
             ..Self::default()
+        }
+    }
+
+    /// A process beside the others of its machine, which limits what it sends.
+    pub(crate) fn on_one_machine(up: u64) -> Self {
+        Self {
+            latency_ms: 0,
+            ..Self::new(up, LOOPBACK)
         }
     }
 

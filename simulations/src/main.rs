@@ -10,6 +10,7 @@ use std::{
 
 use arguments::{Asked, Crowd, Sweep};
 use weft_simulations::{
+    LOOPBACK,
     report::{Report, book},
     scenario::{NAMES, Named, Setup},
     sweep,
@@ -98,6 +99,12 @@ impl Crowd {
         if let Some(up) = self.seed_up {
             setup.seed_ups = vec![up];
         }
+        if !self.seed_ups.is_empty() {
+            setup.seed_ups.clone_from(&self.seed_ups);
+        }
+        let unlimited = |up: &u64| if *up == 0 { LOOPBACK } else { *up };
+        setup.one_machine = self.one_machine.iter().map(unlimited).collect();
+        setup.bytes = self.bytes;
         if let Some(lines) = self.lines() {
             setup.lines = lines;
         }

@@ -36,6 +36,11 @@ pub struct Setup {
     pub seed_ups: Vec<u64>,
     /// On what lines the others sit.
     pub lines: Lines,
+    /// If anything is here, all hosts are processes of one machine instead: bytes per second up of each peer by turns,
+    /// no distance, and no limit down.
+    pub one_machine: Vec<u64>,
+    /// Bytes of the one file that they fetch, instead of `pieces`.
+    pub bytes: Option<u64>,
     /// Connections with which a host stops dialling others.
     pub neighbours: usize,
     /// Shares of the peers that serve otherwise, by behaviour.
@@ -60,6 +65,8 @@ impl Setup {
             pieces,
             seed_ups: vec![5_000_000],
             lines: Lines::Same(5_000_000, 12_500_000),
+            one_machine: Vec::new(),
+            bytes: None,
             neighbours: 30,
             adversaries: Vec::new(),
             adversaries_seed: false,
@@ -85,12 +92,17 @@ impl Setup {
         }
     }
 
+    /// What is fetched.
+    fn files(&self) -> Vec<(String, u64)> {
+        match self.bytes {
+            Some(bytes) => vec![("model.safetensors".to_owned(), bytes)],
+            None => workload::files(self.pieces),
+        }
+    }
+
     /// About how many seconds the lines need, to plan by.
     fn rough_bound(&self) -> f64 {
-        let bytes: u64 = workload::files(self.pieces)
-            .iter()
-            .map(|(_, size)| size)
-            .sum();
+        let bytes: u64 = self.files().iter().map(|(_, size)| size).sum();
         let seeds: u64 = self.seed_ups.iter().sum();
         bytes as f64 / (seeds as f64).min(5e6)
     }

@@ -24,6 +24,10 @@ import rivals
 import weft
 
 
+# Files that the same bytes are in once more, for what is done with many files.
+PARTS = 64
+
+
 class Bench:
     """What all contenders share."""
 
@@ -33,6 +37,7 @@ class Bench:
         self.weft = os.path.abspath(arguments.weft) if arguments.weft else None
         self.folder = os.path.join(work, "source")
         self.source = os.path.join(self.folder, "random.bin")
+        self.parts = os.path.join(work, "parts")
         self.swarm = weft.Swarm(self)
 
     def make_source(self):
@@ -43,14 +48,20 @@ class Bench:
                 block = os.urandom(min(left, 1 << 24))
                 target.write(block)
                 left -= len(block)
+        os.makedirs(self.parts)
+        with open(self.source, "rb") as source:
+            for number in range(PARTS):
+                with open(os.path.join(self.parts, f"part-{number:02}.bin"), "wb") as target:
+                    target.write(source.read(self.size // PARTS))
 
     def settle(self):
-        """The source in page cache, and no write of the measurement before still under way."""
+        """The sources in page cache, and no write of the measurement before still under way."""
         os.sync()
-        with open(self.source, "rb", buffering=0) as source:
-            buffer = bytearray(1 << 22)
-            while source.readinto(buffer):
-                pass
+        buffer = bytearray(1 << 22)
+        for path in [self.source, *(entry.path for entry in os.scandir(self.parts))]:
+            with open(path, "rb", buffering=0) as source:
+                while source.readinto(buffer):
+                    pass
 
     def measure(self, contender):
         self.settle()
@@ -122,9 +133,11 @@ def run(bench, arguments):
 def render(record):
     """The text for the terminal and the Markdown for the page."""
     fetch, publish, size = record["fetch"], record["publish"], record["size_bytes"]
-    against = ["tcp", "cp", "curl", "aria2c", "libtorrent"]
+    against = ["tcp", "cp", "curl", "aria2c", "hf", "libtorrent"]
     sentences = report.ratios(fetch, ["weft-1", "weft-2"], against)
+    sentences += report.ratios(fetch, ["weft-hf"], ["hf"])
     sentences += report.ratios(publish, ["weft-publish"], ["b3sum", "blake3", "blake3-all", "sha256"])
+    sentences += report.ratios(publish, ["weft-publish-many"], ["sha256-all"])
     sentences += report.disk(fetch + publish, size)
     text, page = [], [report.about(record)]
     for rows in (report.fetch_rows(fetch), report.publish_rows(publish)):
@@ -155,7 +168,7 @@ def parse():
     add("--size", type=size, default=size("2G"), help="of the file, like 512M (default 2G)")
     add("--repeat", type=int, default=3, help="measurements of each contender (default 3)")
     add("--only", nargs="+", metavar="NAME", help="measure only these contenders")
-    add("--work", help="where to put the files; needs five times the size (default a temporary directory)")
+    add("--work", help="where to put the files; needs six times the size (default a temporary directory)")
     add("--json", default="target/bench.json", help="where to write all figures")
     add("--markdown", default="target/bench.md", help="where to write the tables")
     add("--keep", action="store_true", help="leave the working directory for a look at it")
@@ -167,8 +180,8 @@ def main():
     work = tempfile.mkdtemp(prefix="weft-bench-", dir=arguments.work)
     try:
         bench = Bench(arguments, work)
-        if shutil.disk_usage(work).free < 5 * bench.size:
-            sys.exit(f"error: {work} has less than five times {bench.size} bytes free\n"
+        if shutil.disk_usage(work).free < 6 * bench.size:
+            sys.exit(f"error: {work} has less than six times {bench.size} bytes free\n"
                      "hint: --work DIR or a smaller --size")
         record = {
             "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),

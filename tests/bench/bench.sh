@@ -31,12 +31,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 
-# BLAKE3 and libtorrent for Python, in an environment of their own.
+# BLAKE3, libtorrent and the client of the Hub for Python, in an environment of their own.
 python=$tools/python/bin/python3
 if [ ! -x "$python" ]; then
   python3 -m venv "$tools/python" || python=python3
 fi
-for package in blake3 libtorrent; do
+for package in blake3 libtorrent huggingface_hub; do
   "$python" -c "import $package" 2>/dev/null \
     || "$python" -m pip install --quiet --disable-pip-version-check "$package" \
     || echo "could not install $package: going on without" >&2

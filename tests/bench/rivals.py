@@ -12,6 +12,9 @@ import sys
 import measure
 from measure import Failure, Sample
 
+# Of the same environment as this program.
+HF = os.path.join(os.path.dirname(sys.executable), "hf")
+HUB_PATH = "/bench/bench/resolve/"
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -186,6 +189,11 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     root {os.path.dirname(self.bench.source)};
+    # What a client of the Hub asks for one file.
+    location {HUB_PATH} {{
+      rewrite ^{HUB_PATH}[^/]+/(.*)$ /$1 break;
+      add_header X-Repo-Commit {"0" * 40};
+    }}
   }}
 }}
 """
@@ -193,7 +201,8 @@ http {{
         self.server = subprocess.Popen(
             [find("nginx"), "-c", f"{home}/nginx.conf", "-p", home, "-e", f"{home}/error.log"]
         )
-        self.url = f"http://127.0.0.1:{port}/{os.path.basename(self.bench.source)}"
+        self.site = f"http://127.0.0.1:{port}"
+        self.url = f"{self.site}/{os.path.basename(self.bench.source)}"
         measure.wait_until(lambda: self.answers(port), "nginx")
 
     def answers(self, port):
@@ -231,15 +240,53 @@ class Aria2(Http):
                 "--allow-overwrite=true", "--no-proxy=*", "-d", folder, "-o", name, self.url]
 
 
+def hf_missing():
+    """Why the client of the Hub cannot be run, or None."""
+    return None if os.path.exists(HF) else "the Python package huggingface_hub is not installed"
+
+
+def hf_download(endpoint, repository, name, home, **more):
+    """`hf download` of one file, with a cache of its own; a sample and where the file lies."""
+    environment = {
+        **os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": home, "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "*", "no_proxy": "*",
+    }
+    # Versions differ in how they say it; all of them leave the file in the cache.
+    sample, _ = measure.command([HF, "download", repository, name], env=environment, **more)
+    found = [os.path.join(folder, name) for folder, _, names in os.walk(home)
+             if name in names and f"{os.sep}snapshots{os.sep}" in folder]
+    if not found:
+        raise Failure(f"{name} is not in the cache")
+    return sample, os.path.realpath(found[0])
+
+
+class HfDownload(Http):
+    name, title = "hf", "`hf download`, plain HTTP from nginx"
+
+    def missing(self):
+        return needs("nginx") or hf_missing()
+
+    def run(self):
+        sample, self.file = hf_download(self.site, "bench/bench", os.path.basename(self.bench.source), self.out,
+                                        servers=[self.server.pid])
+        return sample
+
+    def result(self):
+        return self.file
+
+
 class Hash(Contender):
     """Reads the file once and hashes it; what publishing cannot be faster than."""
 
     def result(self):
         return None
 
+    def source(self):
+        return self.bench.source
+
     def run(self):
         script = os.path.join(HERE, "roles.py")
-        arguments = [sys.executable, script, self.role, self.bench.source]
+        arguments = [sys.executable, script, self.role, self.source()]
         _, output = measure.command(arguments)
         took = json.loads(output)
         return Sample(took["seconds"], 0.0, took["cpu"], {"hash": took["hash"]})
@@ -275,5 +322,12 @@ class Sha256(Hash):
     name, title, role = "sha256", "SHA-256 (OpenSSL), one thread", "sha256"
 
 
-FETCH = [Copy, PlainTcp, Curl, Aria2, Torrent]
-HASH = [B3sum, Blake3, Blake3All, Sha256]
+class Sha256All(Hash):
+    name, title, role = "sha256-all", "SHA-256 (OpenSSL) of many files, all cores", "sha256-all"
+
+    def source(self):
+        return self.bench.parts
+
+
+FETCH = [Copy, PlainTcp, Curl, Aria2, HfDownload, Torrent]
+HASH = [B3sum, Blake3, Blake3All, Sha256, Sha256All]

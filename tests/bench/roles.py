@@ -169,13 +169,28 @@ def blake3(path, threads):
     watch.report(hash=hashed.hexdigest())
 
 
-def sha256(path):
-    watch = Stopwatch()
+def sha256_one(path):
+    """As fast as a file can be hashed: no copies, in blocks that stay in the cache."""
     hashed = hashlib.sha256()
     with open(path, "rb") as source, mmap.mmap(source.fileno(), 0, prot=mmap.PROT_READ) as data:
         for offset in range(0, len(data), BLOCK):
             hashed.update(memoryview(data)[offset : offset + BLOCK])
-    watch.report(hash=hashed.hexdigest())
+    return hashed.hexdigest()
+
+
+def sha256(path):
+    watch = Stopwatch()
+    watch.report(hash=sha256_one(path))
+
+
+def sha256_all(folder):
+    """Every file of a folder; hashing lets other threads of the interpreter run."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    watch = Stopwatch()
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        hashes = list(threads.map(sha256_one, (entry.path for entry in os.scandir(folder))))
+    watch.report(hash=hashes[0])
 
 
 ROLES = {
@@ -188,6 +203,7 @@ ROLES = {
     "blake3-one": lambda path: blake3(path, 1),
     "blake3-all": lambda path: blake3(path, None),
     "sha256": sha256,
+    "sha256-all": sha256_all,
 }
 
 if __name__ == "__main__":

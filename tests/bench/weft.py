@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import measure
+import rivals
 from measure import Failure
 from rivals import Contender
 
@@ -91,9 +92,12 @@ class Publish(Contender):
     name, title = "weft-publish", "**`weft publish`**"
     verifies = True
 
+    def source(self):
+        return self.bench.folder
+
     def __init__(self, bench):
         super().__init__(bench)
-        self.node = Node(bench, "publish")
+        self.node = Node(bench, self.name)
 
     def missing(self):
         return weft_missing(self.bench)
@@ -103,7 +107,7 @@ class Publish(Contender):
 
     def run(self):
         sample, facts = self.node.command(
-            "publish", self.bench.folder, "--name", "bench", fetchers=[self.node.pid]
+            "publish", self.source(), "--name", "bench", fetchers=[self.node.pid]
         )
         check_bytes(self.bench, facts)
         sample.facts["disk_bytes"] = measure.disk_usage(self.node.home)
@@ -115,6 +119,45 @@ class Publish(Contender):
 
     def stop(self):
         self.node.forget()
+
+
+class PublishMany(Publish):
+    name, title = "weft-publish-many", "**`weft publish`** of many files"
+
+    def source(self):
+        return self.bench.parts
+
+
+class HfDownload(Contender):
+    """The client of the Hub, with this node as its endpoint, of what the node has."""
+
+    name, title = "weft-hf", "**`hf download`**, from the local weft node"
+    verifies = True
+
+    def missing(self):
+        return weft_missing(self.bench) or rivals.hf_missing()
+
+    def prepare(self):
+        self.bench.swarm.prepare(1)
+
+    def start(self):
+        (self.node,) = self.bench.swarm.start(1)
+        self.endpoint = self.node.status()["gateway"]
+        if "://" not in self.endpoint:
+            self.endpoint = f"http://{self.endpoint}"
+
+    def run(self):
+        repository = self.bench.swarm.reference.partition("@")[0]
+        sample, self.file = rivals.hf_download(
+            self.endpoint, repository, os.path.basename(self.bench.source), self.out, servers=[self.node.pid])
+        return sample
+
+    def result(self):
+        return self.file
+
+    def stop(self):
+        self.bench.swarm.stop()
+        super().stop()
 
 
 class Fetch(Contender):
@@ -241,5 +284,5 @@ def weft_missing(bench):
     return None
 
 
-FETCH = [FetchOne, FetchTwo]
-PUBLISH = [Publish]
+FETCH = [FetchOne, FetchTwo, HfDownload]
+PUBLISH = [Publish, PublishMany]

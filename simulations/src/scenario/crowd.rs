@@ -15,7 +15,7 @@ use crate::{
     Behaviour, HostId, Link, Publisher, World,
     clock::SECOND,
     report::{Moment, Report, Role, Run, Share},
-    rng, workload,
+    rng,
 };
 
 /// Milliseconds for everybody to find the network before the crowd begins.
@@ -93,7 +93,7 @@ impl<'a> Crowd<'a> {
         if setup.peers > CHECK_ALL_MAX {
             world.check_every = CHECK_EVERY;
         }
-        let files = workload::files(setup.pieces);
+        let files = setup.files();
         let named: Vec<(&str, u64)> = files
             .iter()
             .map(|(path, size)| (path.as_str(), *size))
@@ -107,7 +107,11 @@ impl<'a> Crowd<'a> {
         let mut publisher = Publisher::new(setup.seed, "crowd", world.now().unix);
         let mut seeds = Vec::new();
         for up in &setup.seed_ups {
-            let seed = world.add(Link::new(*up, *up));
+            let seed = world.add(if setup.one_machine.is_empty() {
+                Link::new(*up, *up)
+            } else {
+                Link::on_one_machine(*up)
+            });
             world.host_mut(seed).dials_max = setup.neighbours;
             if let Some(first) = seeds.first() {
                 world.connect(seed, *first);
@@ -160,7 +164,11 @@ impl<'a> Crowd<'a> {
     }
 
     fn add(&mut self, behaviour: Behaviour) -> Member {
-        let link = self.setup.lines.draw(&mut self.rng);
+        let here = &self.setup.one_machine;
+        let link = match here.get(self.peers.len() % here.len().max(1)) {
+            Some(up) => Link::on_one_machine(*up),
+            None => self.setup.lines.draw(&mut self.rng),
+        };
         let host = self.world.add(link);
         self.world.host_mut(host).dials_max = self.setup.neighbours;
         self.world.set_behaviour(host, behaviour);
