@@ -3,7 +3,7 @@
 mod answer;
 pub(super) mod links;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use iroh::endpoint::{
@@ -98,6 +98,7 @@ pub(super) async fn serve(context: Arc<Context>, peer: NodeId, connection: Conne
 async fn serve_streams(context: &Arc<Context>, peer: NodeId, connection: &Connection) {
     let client = Arc::new(Client {
         peer,
+        connection: connection.clone(),
         gets: Semaphore::new(GETS_PER_CONNECTION_MAX),
         observations: Semaphore::new(OBSERVATIONS_PER_CONNECTION_MAX),
     });
@@ -126,6 +127,7 @@ async fn serve_streams(context: &Arc<Context>, peer: NodeId, connection: &Connec
 #[derive(Debug)]
 struct Client {
     peer: NodeId,
+    connection: Connection,
     gets: Semaphore,
     observations: Semaphore,
 }
@@ -152,7 +154,7 @@ async fn serve_stream(
                 hash: get.hash,
                 ranges: first_ranges(&get),
             };
-            answer(&context, wish, send).await;
+            answer(&context, wish, (send, &client.connection)).await;
         }
         Request::Observe(observe) if context.offers(&observe.hash) => {
             let Ok(_place) = client.observations.try_acquire() else {
@@ -181,7 +183,11 @@ fn first_ranges(get: &GetRequest) -> ChunkRanges {
 }
 
 /// Waits until the machine wants a request served, and serves it on a thread.
-async fn answer(context: &Arc<Context>, wish: Wish, mut send: QuicSend) {
+async fn answer(
+    context: &Arc<Context>,
+    wish: Wish,
+    (mut send, connection): (QuicSend, &Connection),
+) {
     let asked = context.uploads.ask(wish.peer, wish.blob(), wish.bytes());
     let Some(mut upload) = asked.await else {
         send.reset(ERR_LIMIT).ok();
@@ -196,9 +202,11 @@ async fn answer(context: &Arc<Context>, wish: Wish, mut send: QuicSend) {
         return;
     }
     let context = Arc::clone(context);
+    let connection = connection.clone();
     let sent = tokio::task::spawn_blocking(move || {
         let mut wire = Streamed {
             send,
+            connection,
             runtime: Handle::current(),
         };
         let ended = answer::send(&context, &wish, &mut upload, &mut wire);
@@ -221,6 +229,7 @@ async fn answer(context: &Arc<Context>, wish: Wish, mut send: QuicSend) {
 
 struct Streamed {
     send: QuicSend,
+    connection: Connection,
     runtime: Handle,
 }
 
@@ -234,5 +243,17 @@ impl Wire for Streamed {
     fn is_stopped(&mut self) -> io::Result<bool> {
         // Sending fails then.
         Ok(false)
+    }
+
+    fn rest(&mut self, wait: Duration) -> io::Result<()> {
+        thread::park_timeout(wait);
+        Ok(())
+    }
+
+    fn delay(&mut self) -> io::Result<Option<Duration>> {
+        // QUIC measures for itself.
+        let paths = self.connection.paths();
+        let selected = paths.iter().find(|path| path.is_selected());
+        Ok(selected.map(|path| path.rtt()))
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! A bucket may be overdrawn by one send; whoever overdraws it waits until it is level again, so rates hold over any
 //! longer while, and time lost to a late wake-up is made good.
+//!
+//! In polite mode each peer has one bucket more, whose rate follows the delay to it.
+
+mod polite;
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +16,8 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use weft_protocol::{id::NodeId, swarm};
+
+use self::polite::Polite;
 
 /// Longest nap while waiting: rates may be changed and transfers cancelled meanwhile.
 const NAP_MAX: Duration = Duration::from_millis(100);
@@ -37,6 +43,9 @@ pub(super) struct Rates {
 struct Pair {
     up: Bucket,
     down: Bucket,
+    /// What is left to us of the way up; without a limit unless sending is to be polite.
+    left: Bucket,
+    polite: Mutex<Option<Polite>>,
 }
 
 /// One direction of one transfer.
@@ -91,44 +100,77 @@ impl Pair {
     fn set(&self, rates: &swarm::Rates) {
         self.up.set(rates.upload_per_peer);
         self.down.set(rates.download_per_peer);
+        let mut polite = lock(&self.polite);
+        if polite.is_some() != rates.polite {
+            *polite = rates.polite.then(Polite::default);
+            self.left.set(polite.as_ref().map(Polite::rate));
+        }
     }
 }
 
 impl Valve {
     /// Lets `bytes` through: returns when they may go, or as soon as `cancel` fires. Blocks.
     pub(super) fn pass(&self, bytes: usize, cancel: &CancellationToken) {
+        self.take(bytes);
+        loop {
+            let wait = self.wait();
+            if wait.is_zero() || cancel.is_cancelled() {
+                break;
+            }
+            thread::park_timeout(wait);
+        }
+    }
+
+    /// Counts bytes that are to go when there is nothing to wait for any more.
+    pub(super) fn take(&self, bytes: usize) {
         for bucket in self.buckets() {
             bucket.take(bytes as u64, Instant::now());
-            loop {
-                let wait = bucket.wait(Instant::now());
-                if wait.is_zero() || cancel.is_cancelled() {
-                    break;
-                }
-                thread::park_timeout(wait.min(NAP_MAX));
-            }
+        }
+        if self.up
+            && let Some(polite) = lock(&self.peer.polite).as_mut()
+        {
+            polite.sent(bytes as u64);
+        }
+    }
+
+    /// How long to wait, before asking again.
+    pub(super) fn wait(&self) -> Duration {
+        let now = Instant::now();
+        let longest = self.buckets().map(|bucket| bucket.wait(now)).max();
+        longest.unwrap_or_default().min(NAP_MAX)
+    }
+
+    /// Whether delays are to be measured.
+    pub(super) fn is_polite(&self) -> bool {
+        self.up && lock(&self.peer.polite).is_some()
+    }
+
+    /// Takes a measured round trip.
+    pub(super) fn delayed(&self, delay: Duration) {
+        let mut polite = lock(&self.peer.polite);
+        if let Some(polite) = polite.as_mut() {
+            polite.sample(delay, Instant::now());
+            self.peer.left.set(Some(polite.rate()));
         }
     }
 
     /// How much to send at once, at most `max`.
     pub(super) fn portion(&self, max: usize) -> usize {
-        let rate = self
-            .buckets()
-            .iter()
-            .filter_map(|bucket| bucket.rate())
-            .min();
+        let rate = self.buckets().filter_map(|bucket| bucket.rate()).min();
         rate.map_or(max, |rate| {
             let portion = usize::try_from(rate / SENDS_PER_SECOND).unwrap_or(max);
             portion.clamp(SEND_LEN_MIN.min(max), max)
         })
     }
 
-    fn buckets(&self) -> [&Bucket; 2] {
-        let all = &self.rates.all;
-        if self.up {
-            [&all.up, &self.peer.up]
+    fn buckets(&self) -> impl Iterator<Item = &Bucket> {
+        let (all, peer) = (&self.rates.all, &self.peer);
+        let both = if self.up {
+            [&all.up, &peer.up]
         } else {
-            [&all.down, &self.peer.down]
-        }
+            [&all.down, &peer.down]
+        };
+        both.into_iter().chain(self.up.then_some(&peer.left))
     }
 }
 
@@ -146,13 +188,18 @@ struct Level {
 
 impl Bucket {
     fn set(&self, rate: Option<u64>) {
+        let now = Instant::now();
         let mut level = lock(&self.0);
-        let bytes = level.map_or(0.0, |level| level.bytes);
+        // What has come in at the old rate stays.
+        let bytes = level.as_mut().map_or(0.0, |level| {
+            level.fill(now);
+            level.bytes
+        });
         *level = rate.map(|rate| Level {
             // A rate of nothing at all would never let go of what already runs.
             rate: rate.max(1),
             bytes,
-            at: Instant::now(),
+            at: now,
         });
     }
 
@@ -228,6 +275,17 @@ mod tests {
         assert!(bucket.wait(Instant::now()) > Duration::from_secs(900));
         bucket.set(None);
         assert_eq!(bucket.wait(Instant::now()), Duration::ZERO);
+    }
+
+    #[test]
+    fn rate_that_is_set_again_and_again_does_not_stop_the_clock() {
+        let bucket = Bucket::default();
+        bucket.set(Some(1_000_000));
+        bucket.take(50_000, Instant::now());
+        // Ends only if time counts.
+        while !bucket.wait(Instant::now()).is_zero() {
+            bucket.set(Some(1_000_000));
+        }
     }
 
     #[test]

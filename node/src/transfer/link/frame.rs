@@ -14,19 +14,23 @@ pub(crate) const DATA_LEN_MAX: usize = 1024 * 1024;
 /// Longest request. One for a run of pieces takes less than 64 bytes; a client may ask for scattered ranges.
 pub(crate) const REQUEST_LEN_MAX: usize = 16 * 1024;
 
-/// What a frame is. The first two go from the one who asks, the others back.
+/// What a frame is. The first three go from the one who asks, the others back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A request in iroh-blobs' encoding.
     Request,
     /// The asker wants no more of an answer. No payload.
     Stop,
+    /// A probe sent back as it came.
+    Echo,
     /// A part of the answer.
     Data,
     /// The answer is over. No payload.
     End,
     /// The answer breaks off; the payload is the QUIC reset code, four bytes, little endian.
     Reset,
+    /// To be sent back at once, for the time that takes. No payload.
+    Probe,
 }
 
 /// A header as read.
@@ -51,9 +55,11 @@ impl Kind {
         match self {
             Self::Request => 0x01,
             Self::Stop => 0x02,
+            Self::Echo => 0x03,
             Self::Data => 0x11,
             Self::End => 0x12,
             Self::Reset => 0x13,
+            Self::Probe => 0x14,
         }
     }
 
@@ -61,9 +67,11 @@ impl Kind {
         Ok(match code {
             0x01 => Self::Request,
             0x02 => Self::Stop,
+            0x03 => Self::Echo,
             0x11 => Self::Data,
             0x12 => Self::End,
             0x13 => Self::Reset,
+            0x14 => Self::Probe,
             _ => return Err(FrameError::Kind(code)),
         })
     }
@@ -72,7 +80,7 @@ impl Kind {
     fn len_bounds(self) -> (usize, usize) {
         match self {
             Self::Request => (1, REQUEST_LEN_MAX),
-            Self::Stop | Self::End => (0, 0),
+            Self::Stop | Self::Echo | Self::End | Self::Probe => (0, 0),
             Self::Data => (0, DATA_LEN_MAX),
             Self::Reset => (4, 4),
         }
@@ -185,6 +193,8 @@ mod tests {
             (Kind::Reset, u32::MAX, vec![3, 0, 0, 0]),
             (Kind::End, 8, vec![]),
             (Kind::Stop, 9, vec![]),
+            (Kind::Probe, 9, vec![]),
+            (Kind::Echo, 9, vec![]),
         ]
     }
 

@@ -34,6 +34,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Silence in the middle of an answer after which the peer counts as gone. The machine gives up on a slow peer long
 /// before; this is for one that vanished without a word.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Probes follow each other no faster than this.
+const PROBE_INTERVAL: Duration = Duration::from_millis(50);
+/// A probe that is out for so long is a measurement before it is back.
+const PROBE_LATE: Duration = Duration::from_millis(250);
 /// How long an answer that is not wanted any more may take to end before the connection is given up instead.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -42,6 +46,16 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Pump {
     stream: TcpStream,
     session: Session,
+    probe: Option<Probe>,
+}
+
+/// The last message to whoever takes the answer that is to come back at once.
+#[derive(Debug)]
+struct Probe {
+    sent: Instant,
+    /// When what is now known of it was reported.
+    told: Option<Instant>,
+    is_back: bool,
 }
 
 /// How an answer ended, if not well.
@@ -63,7 +77,11 @@ pub(crate) enum GetError<E> {
 
 impl Pump {
     pub(super) fn new(stream: TcpStream, session: Session) -> Self {
-        Self { stream, session }
+        Self {
+            stream,
+            session,
+            probe: None,
+        }
     }
 
     pub(super) fn into_parts(self) -> (TcpStream, Session) {
@@ -88,6 +106,7 @@ impl Pump {
         let mut answer = Answer {
             number,
             code: Vec::new(),
+            is_probed: false,
             ended: None,
         };
         let mut heard = Instant::now();
@@ -105,6 +124,10 @@ impl Pump {
             }
             if self.session.tls.is_closed() {
                 return Err(broken(io::ErrorKind::UnexpectedEof.into()));
+            }
+            if std::mem::take(&mut answer.is_probed) {
+                self.send(Header::new(Kind::Echo, number, 0), &[])
+                    .map_err(broken)?;
             }
             if self.fill().map_err(broken)? {
                 heard = Instant::now();
@@ -147,6 +170,7 @@ impl Pump {
     /// # Errors
     /// What the operating system says.
     pub(crate) fn begin_answer(&mut self) -> io::Result<()> {
+        self.probe = None;
         self.stream.set_write_timeout(Some(SEND_TIMEOUT))
     }
 
@@ -166,19 +190,63 @@ impl Pump {
     /// # Errors
     /// What the network says, or that the peer does not keep to the protocol.
     pub(crate) fn is_stopped(&mut self, number: u32) -> io::Result<bool> {
+        self.listen(Duration::ZERO)?;
+        Ok(self.session.take(Kind::Stop, number))
+    }
+
+    /// Waits so long, or until the asker says something. Blocks.
+    ///
+    /// # Errors
+    /// What the network says, or that the peer does not keep to the protocol.
+    pub(crate) fn rest(&mut self, wait: Duration) -> io::Result<()> {
+        self.listen(wait)
+    }
+
+    fn listen(&mut self, wait: Duration) -> io::Result<()> {
         let mut look = [PollFd::new(&self.stream, PollFlags::IN)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
+        let wait = Timespec {
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
         };
-        match poll(&mut look, Some(&now)) {
-            Ok(0) | Err(Errno::INTR) => return Ok(false),
+        match poll(&mut look, Some(&wait)) {
+            Ok(0) | Err(Errno::INTR) => return Ok(()),
             Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
         self.fill()?;
-        self.session.receive_requests()?;
-        Ok(self.session.take_stop(number))
+        self.session.receive_requests()
+    }
+
+    /// How long a probe took to come back, or how long it has been out if that is long already; then sends the next one.
+    ///
+    /// # Errors
+    /// What the network says.
+    pub(crate) fn delay(&mut self, number: u32) -> io::Result<Option<Duration>> {
+        let is_back = self.session.take(Kind::Echo, number);
+        let now = Instant::now();
+        let mut delay = None;
+        if let Some(probe) = &mut self.probe {
+            let out = now.saturating_duration_since(probe.sent);
+            let told = probe
+                .told
+                .map_or(out, |told| now.saturating_duration_since(told));
+            let is_news = !probe.is_back && (is_back || told > PROBE_LATE);
+            probe.is_back |= is_back;
+            if is_news {
+                probe.told = Some(now);
+                delay = Some(out);
+            }
+            if !probe.is_back || out < PROBE_INTERVAL {
+                return Ok(delay);
+            }
+        }
+        self.send(Header::new(Kind::Probe, number, 0), &[])?;
+        self.probe = Some(Probe {
+            sent: now,
+            told: None,
+            is_back: false,
+        });
+        Ok(delay)
     }
 
     /// Ends an answer: well, or with a code. Blocks.
@@ -207,6 +275,8 @@ impl Pump {
 struct Answer<E> {
     number: u32,
     code: Vec<u8>,
+    /// The other side waits for an echo.
+    is_probed: bool,
     ended: Option<Result<(), GetError<E>>>,
 }
 
@@ -240,7 +310,8 @@ impl<E> Answer<E> {
                     self.ended = Some(Err(GetError::Reset(code)));
                 }
             }
-            Kind::Request | Kind::Stop => {
+            Kind::Probe => self.is_probed = true,
+            Kind::Request | Kind::Stop | Kind::Echo => {
                 return Err(invalid("a request where an answer belongs"));
             }
         }

@@ -88,7 +88,7 @@ impl Session {
         let mut payload = std::mem::take(&mut self.payload);
         let mut requests = std::mem::take(&mut self.requests);
         let received = self.receive(&mut |header, bytes, last| {
-            if !matches!(header.kind, Kind::Request | Kind::Stop) {
+            if !matches!(header.kind, Kind::Request | Kind::Stop | Kind::Echo) {
                 return Err(invalid("an answer where a request belongs"));
             }
             if requests.len() >= REQUESTS_MAX {
@@ -104,16 +104,18 @@ impl Session {
         received
     }
 
-    /// The request or stop that came first.
+    /// The request or stop that came first; an echo that is late means nothing any more.
     pub(super) fn next_request(&mut self) -> Option<(Header, Vec<u8>)> {
+        self.requests
+            .retain(|(header, _)| header.kind != Kind::Echo);
         self.requests.pop_front()
     }
 
-    /// Whether the asker has stopped wanting this answer; forgets that it said so.
-    pub(super) fn take_stop(&mut self, number: u32) -> bool {
+    /// Whether the asker has stopped wanting this answer, or has sent a probe back; forgets that it did.
+    pub(super) fn take(&mut self, kind: Kind, number: u32) -> bool {
         let before = self.requests.len();
         self.requests
-            .retain(|(header, _)| header.kind != Kind::Stop || header.request != number);
+            .retain(|(header, _)| header.kind != kind || header.request != number);
         self.requests.len() < before
     }
 

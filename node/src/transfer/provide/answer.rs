@@ -1,6 +1,6 @@
 //! One answer, on a thread: read in large parts, counted, held back to the rates, sent in large parts.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{io, ops::Range, sync::Arc, time::Duration};
 
 use iroh::endpoint::VarInt;
 use iroh_blobs::{
@@ -27,6 +27,12 @@ pub(super) trait Wire {
 
     /// Whether whoever asked wants no more.
     fn is_stopped(&mut self) -> io::Result<bool>;
+
+    /// Waits so long, or until something comes. Blocks.
+    fn rest(&mut self, wait: Duration) -> io::Result<()>;
+
+    /// How long a message to the asker and back takes now, if that is known anew. Asks for the next time.
+    fn delay(&mut self) -> io::Result<Option<Duration>>;
 }
 
 /// How an answer broke off.
@@ -117,9 +123,21 @@ pub(super) fn send(
         let payload = encoded.payload;
         #[cfg(any(test, feature = "faults"))]
         lie.tell(&context.faults, &mut part[ROOM..], payload);
-        valve.pass(part.len(), upload.refused());
-        if upload.refused().is_cancelled() || wire.is_stopped()? {
-            return Err(reset(ERR_LIMIT, "not wanted any more"));
+        valve.take(part.len());
+        loop {
+            if upload.refused().is_cancelled() || wire.is_stopped()? {
+                return Err(reset(ERR_LIMIT, "not wanted any more"));
+            }
+            if valve.is_polite()
+                && let Some(delay) = wire.delay()?
+            {
+                valve.delayed(delay);
+            }
+            let wait = valve.wait();
+            if wait.is_zero() {
+                break;
+            }
+            wire.rest(wait)?;
         }
         wire.send(&mut part)?;
         context.counters.uploaded(&meter, payload);

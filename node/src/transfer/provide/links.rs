@@ -179,4 +179,12 @@ impl Wire for Pumped<'_> {
     fn is_stopped(&mut self) -> io::Result<bool> {
         self.pump.is_stopped(self.number)
     }
+
+    fn rest(&mut self, wait: Duration) -> io::Result<()> {
+        self.pump.rest(wait)
+    }
+
+    fn delay(&mut self) -> io::Result<Option<Duration>> {
+        self.pump.delay(self.number)
+    }
 }

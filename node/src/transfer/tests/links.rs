@@ -1,6 +1,9 @@
 //! Data over TCP: used where it can be had, and nobody else's word taken for a node's.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use iroh::SecretKey;
 use iroh_blobs::{
@@ -9,7 +12,11 @@ use iroh_blobs::{
     store::mem::MemStore,
 };
 use tokio::net::{TcpListener, TcpStream};
-use weft_protocol::service::{Input, TransferError};
+use weft_protocol::{
+    id::NodeId,
+    service::{Input, TransferError},
+    swarm::Rates,
+};
 
 use super::node::{File, Node, run, seeder};
 use crate::transfer::{
@@ -18,6 +25,10 @@ use crate::transfer::{
 };
 
 const MIB: usize = 1024 * 1024;
+
+fn node_id(seed: u8) -> NodeId {
+    NodeId::new(*SecretKey::from_bytes(&[seed; 32]).public().as_bytes())
+}
 
 fn tcp_only(node: &Node) -> Vec<String> {
     let mut addresses = node.handle.data_addresses();
@@ -124,28 +135,79 @@ async fn dialling_side_is_known_by_the_key_it_has() {
     let keys = |seed| Keys::new(&SecretKey::from_bytes(&[seed; 32])).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let id = |seed| {
-        let key = SecretKey::from_bytes(&[seed; 32]).public();
-        weft_protocol::id::NodeId::new(*key.as_bytes())
-    };
     let accept = async {
         let (stream, _) = listener.accept().await.unwrap();
         Channel::accept(&keys(1), stream).await
     };
-    let (dial_keys, accepted_by) = (keys(2), id(1));
+    let (dial_keys, accepted_by) = (keys(2), node_id(1));
     let dial = Channel::dial(&dial_keys, accepted_by, address);
     let (accepted, dialled) = tokio::join!(accept, dial);
-    assert_eq!(accepted.unwrap().peer(), id(2));
-    assert_eq!(dialled.unwrap().peer(), id(1));
+    assert_eq!(accepted.unwrap().peer(), node_id(2));
+    assert_eq!(dialled.unwrap().peer(), node_id(1));
 
     let accept = async {
         let (stream, _) = listener.accept().await.unwrap();
         Channel::accept(&keys(1), stream).await
     };
-    let dial = Channel::dial(&dial_keys, id(3), address);
+    let dial = Channel::dial(&dial_keys, node_id(3), address);
     let (accepted, dialled) = tokio::join!(accept, dial);
     assert!(accepted.is_err());
     assert!(dialled.is_err());
+}
+
+#[tokio::test]
+async fn probe_comes_back_while_an_answer_is_taken() {
+    let keys = |seed| Keys::new(&SecretKey::from_bytes(&[seed; 32])).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accept = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        Channel::accept(&keys(1), stream).await
+    };
+    let (dial_keys, accepted_by) = (keys(2), node_id(1));
+    let dial = Channel::dial(&dial_keys, accepted_by, address);
+    let (accepted, dialled) = tokio::join!(accept, dial);
+    let (mut answerer, mut asker) = (accepted.unwrap(), dialled.unwrap());
+
+    asker.ask(7, b"any").await.unwrap();
+    assert!(answerer.request().await.unwrap().is_some());
+    let taken = tokio::task::spawn_blocking(move || {
+        let mut pump = asker.into_pump().unwrap();
+        let cancel = tokio_util::sync::CancellationToken::new();
+        pump.take_answer::<()>(7, &cancel, &mut |_| Ok(()))
+    });
+    let measured = tokio::task::spawn_blocking(move || {
+        let mut pump = answerer.into_pump().unwrap();
+        pump.begin_answer().unwrap();
+        let mut delays = Vec::new();
+        while delays.len() < 3 {
+            delays.extend(pump.delay(7).unwrap());
+            // Wakes up when the echo is here.
+            pump.rest(Duration::from_millis(100)).unwrap();
+        }
+        pump.end_answer(7, Ok(())).unwrap();
+        delays
+    });
+    assert!(!measured.await.unwrap().contains(&Duration::ZERO));
+    assert!(matches!(taken.await.unwrap(), Ok(())));
+}
+
+#[tokio::test]
+async fn polite_node_serves_over_both_transports() {
+    let file = File::random(70, 2 * MIB);
+    let alice = seeder(79, &file).await;
+    let polite = Rates {
+        polite: true,
+        ..Rates::default()
+    };
+    alice.handle.send(Command::SetRates(polite)).await;
+    let quic = vec![alice.handle.addresses()[0].to_string()];
+    for (seed, addresses) in [(80, tcp_only(&alice)), (81, quic)] {
+        let mut bob = Node::start(seed).await;
+        bob.keeps(&[file.blob]).await;
+        bob.learns(alice.id(), addresses).await;
+        assert_eq!(bob.fetch(alice.id(), &file, file.all()).await, Ok(()));
+    }
 }
 
 #[tokio::test]
@@ -242,7 +304,7 @@ async fn stock_client_reads_from_us_and_we_from_a_stock_provider() {
     let router = iroh::protocol::Router::builder(stock)
         .accept(iroh_blobs::ALPN, blobs)
         .spawn();
-    let stock_id = weft_protocol::id::NodeId::new(*router.endpoint().id().as_bytes());
+    let stock_id = NodeId::new(*router.endpoint().id().as_bytes());
     let mut bob = Node::start(76).await;
     bob.keeps(&[file.blob]).await;
     let port = router.endpoint().bound_sockets()[0].port();
