@@ -4,6 +4,7 @@ mod chaos;
 mod fetching;
 mod following;
 mod hostile;
+mod memory;
 mod seeds;
 
 use weft_protocol::{

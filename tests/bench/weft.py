@@ -147,7 +147,8 @@ class HfDownload(Contender):
             self.endpoint = f"http://{self.endpoint}"
 
     def run(self):
-        repository = self.bench.swarm.reference.partition("@")[0]
+        # Its names know no scheme.
+        repository = self.bench.swarm.reference.removeprefix("weft:").partition("@")[0]
         sample, self.file = rivals.hf_download(
             self.endpoint, repository, os.path.basename(self.bench.source), self.out, servers=[self.node.pid])
         return sample

@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use weft_tests::{Options, World, model::MIB, wait::PATIENCE, wait_for};
 
-/// Of the issue: for each open stream at most one piece may be fetched again. One provider serves a few streams, and
+/// For each open stream at most one piece may be fetched again. One provider serves a few streams, and
 /// files of this size have the smallest pieces.
 const AGAIN_MAX: u64 = 8 * MIB / 4;
 
 #[test]
 fn killed_fetcher_resumes_with_little_fetched_again() -> Result<()> {
-    // One long download, killed twenty times, far larger than what may be lost: a node that begins anew after a kill
+    // One long download, killed fifty times, far larger than what may be lost: a node that begins anew after a kill
     // does not pass.
     const SIZE: u64 = 160 * MIB;
     let world = World::new()?;
@@ -20,7 +20,7 @@ fn killed_fetcher_resumes_with_little_fetched_again() -> Result<()> {
     let publication = alice.publish(&model, "m")?;
     let mut random = fastrand::Rng::with_seed(20);
 
-    for round in 0..20 {
+    for round in 0..50 {
         let mut bob = world.node_knowing(&format!("bob{round}"), &alice)?;
         let mut job = bob.job(&["--json", "fetch", &publication.reference])?;
         let point = random.u64(SIZE / 20..SIZE * 19 / 20);
