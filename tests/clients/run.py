@@ -67,13 +67,12 @@ def main():
                 HF_HUB_DISABLE_PROGRESS_BARS="1",
                 HF_HUB_DISABLE_UPDATE_CHECK="1",
                 HF_HUB_DISABLE_TELEMETRY="1",
-                # Large files go the LFS way: the content-addressed one is not served yet.
-                HF_HUB_DISABLE_XET="1",
             )
             # A token of somebody else's hub, as most users have one.
             (scratch / "hf").mkdir()
             (scratch / "hf" / "token").write_text("hf_" + "x" * 34)
-            for variable in ("HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_XET_HIGH_PERFORMANCE"):
+            for variable in ("HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_XET_HIGH_PERFORMANCE",
+                             "HF_HUB_DISABLE_XET"):
                 os.environ.pop(variable, None)
             import huggingface_hub
 

@@ -42,6 +42,23 @@ class Upload(unittest.TestCase):
             subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.assertEqual(self.read("w.bin"), data)
 
+    def test_large_files_go_in_chunks_where_the_client_wants_it(self):
+        # Without the switch: newer versions send chunks, older ones what they did before.
+        folder = tempfile.TemporaryDirectory(dir=os.environ["CLIENTS_SCRATCH"])
+        self.addCleanup(folder.cleanup)
+        noise = os.urandom(8_000_000)
+        numbers = b"".join(i.to_bytes(4, "little") for i in range(1_500_000))
+        text = b"".join(b"line %d of a text\n" % i for i in range(200_000))
+        env = dict(os.environ, HF_TOKEN=os.environ["CLIENTS_TOKEN"], HF_HOME=folder.name + "-home")
+        env.pop("HF_HUB_DISABLE_XET", None)
+        program = pathlib.Path(sys.executable).with_name("hf")
+        # The second shares chunks with the first, which are not sent again.
+        for data in (noise + numbers + text, noise + text + numbers + b"more"):
+            pathlib.Path(folder.name, "w.bin").write_bytes(data)
+            command = [program, "upload", self.repo, folder.name, "."]
+            subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.assertEqual(self.read("w.bin"), data)
+
     def test_a_commit_changes_several_files_at_once(self):
         add = [CommitOperationAdd(f"f{i}.txt", str(i).encode()) for i in range(20)]
         first = self.api.create_commit(self.repo, operations=add, commit_message="twenty").oid

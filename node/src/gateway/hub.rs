@@ -4,7 +4,7 @@
 //! and it is asked (`upstream`), and is not kept. A request goes
 //! `route` (what is meant) → `repos` (does it exist) → one of `file`, `info`, `tree`, `small`. Bytes come out of
 //! `body`; what is not here is fetched for as long as somebody reads it (`demand`). Writing wants this node's token:
-//! `write` makes repositories, branches and tags, `lfs` and `staging` take contents in, `commits` signs revisions.
+//! `write` makes repositories, branches and tags, `lfs`, `xet` and `staging` take contents in, `commits` signs revisions.
 
 mod body;
 mod cache;
@@ -25,6 +25,7 @@ mod staging;
 mod tree;
 mod upstream;
 mod write;
+mod xet;
 
 use std::sync::Arc;
 
@@ -201,6 +202,13 @@ impl Hub {
                 call.must_write()?;
                 write::delete(self, &read_body(body, QUESTION_LEN_MAX).await?).await
             }
+            ("POST", ["v1", "xorbs", "default", hash]) => xet::xorb(self, call, hash, body).await,
+            ("POST", [version @ ("v1" | "v2"), "shards"]) => {
+                xet::shard(self, call, version, body).await
+            }
+            ("POST", ["v1", "telemetry"]) => Ok(xet::telemetry()),
+            // Not offered here; clients then take the way above.
+            ("POST", ["v1", "xorb-grants", ..]) => Err(Fault::NoRoute),
             ("POST", ["api", "repos", "move"]) => {
                 call.must_write()?;
                 let message = "a repository's name is signed and cannot be changed";
@@ -281,6 +289,9 @@ impl Hub {
         rest: &[String],
         body: Body,
     ) -> Answer {
+        if verb == "xet-write-token" {
+            return xet::token(self, call, name).await;
+        }
         let asked = match (verb, rest.first()) {
             // What follows the revision is a folder.
             ("tree", Some(revision)) => Some(route::decode(revision)),

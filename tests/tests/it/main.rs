@@ -30,3 +30,4 @@ mod swarm;
 mod upstream;
 mod web_seed;
 mod weights;
+mod xet;

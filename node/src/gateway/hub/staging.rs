@@ -147,6 +147,22 @@ impl Staging {
         self.root.join(HEXLOWER.encode(sha256))
     }
 
+    /// The folder of bundles of chunks.
+    pub(super) fn xorbs(&self) -> PathBuf {
+        self.root.join("xorbs")
+    }
+
+    /// Where a bundle of chunks is; `None` if that is no name for one.
+    pub(super) fn xorb(&self, hash: &str) -> Option<PathBuf> {
+        parse_oid(hash).ok()?;
+        Some(self.xorbs().join(hash))
+    }
+
+    /// Gives a file its name, if it is what it should be.
+    pub(super) async fn keep_part(&self, part: Part, sha256: &[u8; 32]) -> Result<(), Fault> {
+        part.finish(&self.root, Some(sha256)).await.map(drop)
+    }
+
     /// The size of a file that is here, whole.
     async fn size(&self, sha256: &[u8; 32]) -> Option<u64> {
         let metadata = fs::metadata(self.path(sha256)).await.ok()?;
