@@ -25,6 +25,7 @@ mod rates;
 mod reports;
 mod requests;
 mod rescue;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -230,6 +231,7 @@ impl Swarm {
     pub(crate) fn disconnected(&mut self, peer: &NodeId, ctx: &mut Context<'_>) {
         self.peers.remove(peer);
         self.forget_neighbour(peer, ctx);
+        self.uploads.spread.forget(*peer, ctx.out);
         self.dirty.neighbours = true;
         self.schedule(ctx);
     }

@@ -19,7 +19,7 @@ use weft_protocol::{
 };
 
 pub use crate::workload::{Lines, PIECE};
-use crate::{Behaviour, HostId, Publisher, World, workload};
+use crate::{Behaviour, HostId, Publisher, World, flow, workload};
 
 /// Who takes part and what happens.
 #[derive(Debug, Clone)]
@@ -76,14 +76,22 @@ impl Setup {
         }
     }
 
+    /// So many hosts are a share of the peers.
+    fn share(&self, share: f64) -> usize {
+        usize::try_from(flow::whole((share * self.peers as f64).round())).unwrap_or(usize::MAX)
+    }
+
     fn sort_plan(&mut self) {
         self.plan.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
 
-    /// The same without adversaries and without accidents, to compare with.
+    /// The same honest hosts without adversaries and without accidents, to compare with.
     #[must_use]
     pub fn clean(&self) -> Self {
+        let count = |(share, _): &(f64, Behaviour)| self.share(*share);
+        let others: usize = self.adversaries.iter().map(count).sum();
         Self {
+            peers: self.peers.saturating_sub(others),
             scenario: format!("{} (clean)", self.scenario),
             adversaries: Vec::new(),
             adversaries_seed: false,

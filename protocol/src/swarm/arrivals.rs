@@ -148,6 +148,7 @@ impl Swarm {
         }
         self.peers.remove(&peer);
         self.forget_neighbour(&peer, ctx);
+        self.uploads.spread.forget(peer, ctx.out);
         ctx.out.push(Output::Ban { peer });
         self.dirty.neighbours = true;
         self.dirty.everybody = true;

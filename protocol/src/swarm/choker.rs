@@ -1,6 +1,7 @@
 //! Whose turn it is: one choice among requests that wait.
 //!
-//! Sent bytes are shared 60 : 20 : 20 between those who gave us most for what they got, everybody in turn, and
+//! Sent bytes are shared 60 : 20 : 20 between those who gave us most for what they got (or, of what is whole here,
+//! pass it on to others: [`super::spread`]), everybody in turn, and
 //! newcomers, who have nothing to give yet. A share that nobody waits in goes to the others, so the line never
 //! idles. Among equals, what was sent least goes first.
 
@@ -20,6 +21,8 @@ pub(crate) struct Candidate {
     /// Pieces of the blob that its sender has, if it shows them.
     pub(crate) have: Option<u32>,
     pub(crate) account: Account,
+    /// Whether its sender passes on what it got of a blob that is whole here.
+    pub(crate) passes: bool,
 }
 
 /// A share of what is sent.
@@ -60,7 +63,7 @@ pub(crate) struct Choker {
 impl Share {
     fn admits(self, candidate: &Candidate) -> bool {
         match self {
-            Self::Reciprocity => candidate.account.received() > 0,
+            Self::Reciprocity => candidate.account.received() > 0 || candidate.passes,
             Self::Turn => true,
             Self::Newcomer => candidate.account.is_newcomer(),
         }
@@ -75,6 +78,8 @@ impl Share {
             Self::Reciprocity if account.owed() >= ENOUGH => {
                 (ENOUGH, candidate.have.unwrap_or(u32::MAX))
             }
+            // Giving to others is as good, and nobody has a claim before another.
+            Self::Reciprocity if candidate.passes => (ENOUGH, 0),
             Self::Reciprocity => (account.owed(), 0),
             Self::Turn | Self::Newcomer => (0, 0),
         };
@@ -173,6 +178,7 @@ mod tests {
                     have: None,
                     copies: copies.get(usize::from(*n)).copied().unwrap_or(0),
                     account: *self.ledger.account(NodeId::new([*n; 32]), now),
+                    passes: false,
                 })
                 .collect();
             let chosen = self.choker.choose(&candidates, true).unwrap();
@@ -204,6 +210,31 @@ mod tests {
         let givers = served[0] + served[1];
         assert!((880..=920).contains(&givers), "{served:?}");
         assert!(served[2] >= 40 && served[3] >= 40, "{served:?}");
+    }
+
+    #[test]
+    fn who_passes_on_is_served_before_who_does_not() {
+        let mut bench = Bench::new();
+        let mut served = [0; 2];
+        for round in 0..1_000 {
+            let waiting = [0, 1].map(|n| Candidate {
+                upload: UploadId(n),
+                running: 0,
+                copies: 0,
+                have: None,
+                account: bench.ledger.get(&NodeId::new([u8::from(n == 1); 32])),
+                passes: n == 1,
+            });
+            let chosen = bench.choker.choose(&waiting, true).unwrap();
+            bench.choker.spend(chosen.share, MIB);
+            let (n, now) = (chosen.upload.0, Instant(round));
+            let account = bench
+                .ledger
+                .account(NodeId::new([u8::from(n == 1); 32]), now);
+            account.serve(chosen.by, now);
+            served[usize::from(n == 1)] += 1;
+        }
+        assert!((80..=220).contains(&served[0]), "{served:?}");
     }
 
     #[test]
@@ -242,6 +273,7 @@ mod tests {
                 copies: 0,
                 have,
                 account: bench.ledger.get(&NodeId::new([n; 32])),
+                passes: false,
             });
         }
         let chosen = bench.choker.choose(&waiting, true).unwrap();
@@ -274,6 +306,7 @@ mod tests {
             copies: 0,
             have: None,
             account: *bench.ledger.account(NodeId::new([n; 32]), Instant(0)),
+            passes: false,
         };
         for _ in 0..5 {
             let account = bench.ledger.account(NodeId::new([0; 32]), Instant(0));

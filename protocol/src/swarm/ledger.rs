@@ -71,8 +71,8 @@ impl Account {
 
 /// A first gift counts as this much, so that ratios of small numbers do not jump.
 const GRAIN: u64 = 256 * 1024;
-/// Requests after which somebody is no newcomer: enough to have a piece to give.
-const NEWCOMER_REQUESTS: u32 = 2;
+/// Requests after which somebody is no newcomer: one is enough to have a piece to give, and takers add up.
+const NEWCOMER_REQUESTS: u32 = 1;
 
 impl Ledger {
     /// The account of a peer as of now.

@@ -57,6 +57,9 @@ impl Swarm {
     ) {
         let change = self.blobs.get_mut(blob);
         let change = change.map(|state| state.set_available(&peer, have));
+        if change.is_none() {
+            self.uploads.spread.available(peer, blob, have, ctx.out);
+        }
         self.heard(peer, change, ctx);
     }
 
@@ -70,6 +73,9 @@ impl Swarm {
     ) {
         let change = self.blobs.get_mut(blob);
         let change = change.map(|state| state.gain_available(&peer, pieces));
+        if change.is_none() {
+            self.uploads.spread.gained(peer, blob, pieces);
+        }
         self.heard(peer, change, ctx);
     }
 
@@ -91,7 +97,7 @@ impl Swarm {
         ctx: &mut Context<'_>,
     ) {
         let Some(state) = self.blobs.get_mut(blob) else {
-            return;
+            return self.uploads.spread.lost(&peer, blob);
         };
         if state.remove_neighbour(&peer) {
             let retry = Retry::after(state.retries.get(&peer).copied(), ctx.now);

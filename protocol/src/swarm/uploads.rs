@@ -14,6 +14,7 @@ use super::{
     blob::Blob,
     choker::{Candidate, Choker, Chosen, Share},
     ledger::Ledger,
+    spread::Spread,
     window,
 };
 use crate::{
@@ -38,6 +39,7 @@ pub(crate) struct Wants<'a> {
 struct Upload {
     peer: NodeId,
     blob: BlobHash,
+    layout: Layout,
     pieces: PieceRange,
     running: Option<Running>,
 }
@@ -60,6 +62,8 @@ pub(crate) struct Uploads {
     /// Requests that are served, slow ones included.
     running: Vec<UploadId>,
     ledger: Ledger,
+    /// Who passes on what we give him of what is whole here.
+    pub(crate) spread: Spread,
     choker: Choker,
     sent: Sent,
     rate: Rate,
@@ -126,6 +130,7 @@ impl Uploads {
         let request = Upload {
             peer,
             blob,
+            layout,
             pieces: window::pieces(layout, bytes).unwrap_or(none),
             running: None,
         };
@@ -165,6 +170,7 @@ impl Uploads {
         }
         self.tick = None;
         self.rate.measure(now);
+        self.spread.tidy(now, ctx.out);
         let share = self.rate.value / u64::try_from(self.slots()).unwrap_or(1).max(1);
         for upload in &self.running {
             let running = self
@@ -195,10 +201,10 @@ impl Uploads {
             if self.running.len() >= all_max || moving.count() >= slots {
                 break;
             }
-            let Some(chosen) = self.choose(ctx.blobs) else {
+            let Some(chosen) = self.choose(ctx.blobs, now) else {
                 break;
             };
-            self.start(chosen, now);
+            self.start(chosen, ctx);
             let upload = chosen.upload;
             ctx.out.push(Output::StartUpload { upload });
         }
@@ -214,7 +220,7 @@ impl Uploads {
         running.is_some_and(|running| running.slow)
     }
 
-    fn choose(&self, blobs: &BTreeMap<BlobHash, Blob>) -> Option<Chosen> {
+    fn choose(&self, blobs: &BTreeMap<BlobHash, Blob>, now: Instant) -> Option<Chosen> {
         let served: Vec<&Upload> = self
             .running
             .iter()
@@ -233,6 +239,7 @@ impl Uploads {
                         .and_then(|blob| blob.neighbours().get(&request.peer)?.have.as_ref())
                         .map(PieceSet::count),
                     account: self.ledger.get(&request.peer),
+                    passes: self.spread.passes(&request.peer, &request.blob, now),
                 }
             })
             .collect();
@@ -240,8 +247,8 @@ impl Uploads {
         self.choker.choose(&candidates, served.iter().any(newcomer))
     }
 
-    fn start(&mut self, chosen: Chosen, now: Instant) {
-        let upload = chosen.upload;
+    fn start(&mut self, chosen: Chosen, ctx: &mut Wants<'_>) {
+        let (upload, now) = (chosen.upload, ctx.now);
         let Some(request) = self.requests.get_mut(&upload) else {
             return;
         };
@@ -254,6 +261,17 @@ impl Uploads {
             slow: false,
         });
         account.serve(chosen.by, now);
+        // Who gives to us is known by that; whom we give all that we have is known by what he passes on.
+        if account.received() == 0 && !ctx.blobs.contains_key(&request.blob) {
+            let (sent, hash) = (&self.sent, request.blob);
+            let fresh = |piece: u32| {
+                let (start, end) = (piece, piece + 1);
+                sent.copies(&hash, PieceRange { start, end }) == 0
+            };
+            let blob = (hash, request.layout);
+            self.spread
+                .gave(request.peer, blob, request.pieces, fresh, now, ctx.out);
+        }
         self.sent.add(&request.blob, request.pieces);
         self.running.push(upload);
     }

@@ -219,6 +219,7 @@ fn crowd(runs: &[Report], target: f64) -> (String, bool) {
 
 fn poisoners(runs: &[Report], clean: &[Report]) -> (String, bool) {
     let slower = against(runs, clean, |run| run.last_seconds);
+    let (_, bound) = spread(runs, |run| run.ratio_last);
     let allowed = |run: &Report| {
         let liars = run.liars_named.map_or(0, |(liars, _)| liars);
         0.01 + liars as f64 * 65_536.0 / run.bytes as f64
@@ -236,7 +237,7 @@ fn poisoners(runs: &[Report], clean: &[Report]) -> (String, bool) {
         .map(|(liars, named)| liars - named)
         .max();
     let told = format!(
-        "{slower:.3} × clean at worst{}; {:.2} % wasted; {} liars not named",
+        "{slower:.3} × clean at worst{} ({bound:.3} × bound); {:.2} % wasted; {} liars not named",
         by(slower, 1.3),
         wasted * 100.0,
         missed.unwrap_or(0)
@@ -246,9 +247,10 @@ fn poisoners(runs: &[Report], clean: &[Report]) -> (String, bool) {
 
 fn silent(runs: &[Report], clean: &[Report]) -> (String, bool) {
     let slower = against(runs, clean, |run| run.last_seconds);
+    let (_, bound) = spread(runs, |run| run.ratio_last);
     let (_, twice) = spread(runs, |run| run.duplicate_fraction);
     let told = format!(
-        "{slower:.3} × clean at worst{}; {:.2} % duplicates",
+        "{slower:.3} × clean at worst{} ({bound:.3} × bound); {:.2} % duplicates",
         by(slower, 1.25),
         twice * 100.0
     );
@@ -257,10 +259,11 @@ fn silent(runs: &[Report], clean: &[Report]) -> (String, bool) {
 
 fn riders(runs: &[Report], clean: &[Report]) -> (String, bool) {
     let slower = against(runs, clean, |run| run.p50_seconds);
+    let (_, bound) = spread(runs, |run| run.ratio_last);
     let ahead = |run: &Report| run.riders.map_or(0.0, |(_, half)| run.p50_seconds / half);
     let (_, faster) = spread(runs, ahead);
     let told = format!(
-        "honest half {slower:.3} × clean at worst{}; riders take {:.3} times as long at least",
+        "honest half {slower:.3} × clean at worst{} (last {bound:.3} × bound); riders take {:.3} times as long at least",
         by(slower, 1.25),
         1.0 / faster
     );
@@ -309,7 +312,8 @@ fn page(plan: &Plan, rows: &str, gallery: &str, told: &str, left_out: usize) -> 
          that real nodes run (`weft_protocol::service`), lines are modelled. The same seed gives the same run, so the same command \
          writes the same page: `cargo run --release -p weft-simulations -- report --seeds {} --peers-max {}`.\n\n\
          The bound is what the lines alone need: the largest of size / the seed's upload, size / the slowest download, and \
-         peers × size / all uploads together. Unless a scenario says otherwise, everybody sends 5 MB/s and takes 12.5 MB/s, the \
+         peers × size / all uploads together; of \
+         crowds with adversaries, only honest hosts and their lines count, and clean is a run of the same honest hosts alone. Unless a scenario says otherwise, everybody sends 5 MB/s and takes 12.5 MB/s, the \
          seed as well, hosts sit on five continents 12 to 300 ms apart, and what they fetch has 400 MiB in 400 pieces.\n\n\
          ## Targets\n\n\
          {told}.{missing}\n\n\

@@ -152,9 +152,9 @@ impl<'a> Crowd<'a> {
 
     /// Which behaviour the peer with this number has: adversaries come first.
     fn behaviour(&self, at: usize) -> Behaviour {
-        let mut place = at as f64;
+        let mut place = at;
         for (share, behaviour) in &self.setup.adversaries {
-            let count = (share * self.setup.peers as f64).round();
+            let count = self.setup.share(*share);
             if place < count {
                 return *behaviour;
             }
