@@ -63,31 +63,50 @@ impl std::fmt::Debug for Observer<'_> {
     }
 }
 
-/// Cores that hash. As many files at once as there are cores, and a second core for one large file if there is one.
+/// Cores that hash. As many files at once as there are cores, and a second core for one large file if nobody wants it.
 #[derive(Debug)]
 pub(super) struct Cores {
-    free: Mutex<usize>,
+    count: Mutex<Count>,
     freed: Condvar,
+}
+
+#[derive(Debug)]
+struct Count {
+    free: usize,
+    /// Files that have none yet.
+    waiting: usize,
 }
 
 impl Default for Cores {
     fn default() -> Self {
-        Self {
-            free: Mutex::new(thread::available_parallelism().map_or(1, NonZero::get)),
-            freed: Condvar::new(),
-        }
+        Self::new(thread::available_parallelism().map_or(1, NonZero::get))
     }
 }
 
 impl Cores {
-    /// Waits for one, and takes a second if that is wanted and there is one.
+    fn new(free: usize) -> Self {
+        Self {
+            count: Mutex::new(Count { free, waiting: 0 }),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// Waits for one, and takes a second if that is wanted and nobody waits: two files side by side are done sooner than
+    /// one after the other on two cores each.
     fn take(&self, second: bool) -> Taken<'_> {
-        let mut free = self
+        let mut now = lock(&self.count);
+        now.waiting += 1;
+        let mut now = self
             .freed
-            .wait_while(lock(&self.free), |free| *free == 0)
+            .wait_while(now, |now| now.free == 0)
             .unwrap_or_else(PoisonError::into_inner);
-        let count = if second && *free > 1 { 2 } else { 1 };
-        *free -= count;
+        now.waiting -= 1;
+        let count = if second && now.free > 1 && now.waiting == 0 {
+            2
+        } else {
+            1
+        };
+        now.free -= count;
         Taken { cores: self, count }
     }
 }
@@ -99,7 +118,7 @@ struct Taken<'a> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        *lock(&self.cores.free) += self.count;
+        lock(&self.cores.count).free += self.count;
         self.cores.freed.notify_all();
     }
 }
@@ -319,5 +338,28 @@ impl Drop for Unfinished {
         if let Some(path) = &self.path {
             files::remove(path).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_core_is_for_a_file_that_nobody_waits_behind() {
+        let cores = Cores::new(2);
+        let first = cores.take(true);
+        assert_eq!(first.count, 2);
+        thread::scope(|scope| {
+            let more = [(); 2].map(|()| scope.spawn(|| cores.take(true)));
+            while lock(&cores.count).waiting < 2 {
+                thread::yield_now();
+            }
+            drop(first);
+            // Neither gave its core back before both had one.
+            let counts = more.map(|taken| taken.join().unwrap());
+            assert!(counts.iter().all(|taken| taken.count == 1));
+        });
+        assert_eq!(cores.take(false).count, 1);
     }
 }
