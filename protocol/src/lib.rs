@@ -30,6 +30,7 @@ pub mod freshness;
 pub mod head;
 pub mod id;
 pub mod identity;
+pub mod infer;
 pub mod layout;
 pub mod limits;
 pub mod log;

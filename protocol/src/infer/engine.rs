@@ -1,0 +1,110 @@
+//! Between a node and the process that runs a model for it.
+//!
+//! The process is `weft engine`, one for each loaded model, so that whatever a model file does, the node lives on and
+//! its memory comes back. Frames on its standard input and output: length in bytes as 4 bytes little-endian, then one
+//! CBOR item. Its first frame is [`FromEngine::Ready`] or [`FromEngine::Unloadable`]. It ends when its input does.
+
+use minicbor::{Decode, Encode};
+
+use super::{Event, Job, Refusal};
+use crate::wire::Message;
+
+/// What a node tells the process.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ToEngine {
+    /// Do this. Jobs run side by side, as many as the process was started for; the others wait in order.
+    #[n(0)]
+    Start {
+        /// Names the job from now on; never used before.
+        #[n(0)]
+        job: u64,
+        /// What to do.
+        #[n(1)]
+        what: Box<Job>,
+    },
+    /// Nobody waits for this any more. It ends with `Done` and `Cancelled` unless it had ended.
+    #[n(1)]
+    Cancel {
+        /// Which.
+        #[n(0)]
+        job: u64,
+    },
+}
+
+/// What the process tells the node.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum FromEngine {
+    /// The model is loaded.
+    #[n(0)]
+    Ready(#[n(0)] Description),
+    /// It cannot be; the process ends.
+    #[n(1)]
+    Unloadable(#[n(0)] Refusal),
+    /// A job went on.
+    #[n(2)]
+    Event {
+        /// Which.
+        #[n(0)]
+        job: u64,
+        /// How.
+        #[n(1)]
+        event: Event,
+    },
+}
+
+impl Message for ToEngine {
+    const LEN_MAX: usize = Job::LEN_MAX + 64;
+}
+impl Message for FromEngine {
+    const LEN_MAX: usize = Event::LEN_MAX + 64;
+}
+
+/// A loaded model.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Description {
+    /// `llama`, `qwen3`, `bert` and so on.
+    #[n(0)]
+    pub architecture: String,
+    /// `F32`, `BF16`, `Q4_K_M` and so on: the type that most weights have.
+    #[n(1)]
+    pub quantization: String,
+    /// `gguf` or `safetensors`.
+    #[n(2)]
+    pub format: String,
+    /// Number of weights.
+    #[n(3)]
+    pub parameters: u64,
+    /// Tokens of prompt and answer together, at most.
+    #[n(4)]
+    pub context_len: u32,
+    /// Tokens that the model was trained for, at most.
+    #[n(5)]
+    pub context_len_max: u32,
+    /// Dimensions of its vectors.
+    #[n(6)]
+    pub embedding_len: u32,
+    /// Number of token ids.
+    #[n(7)]
+    pub vocabulary_len: u32,
+    /// Which kernels compute it. Logits of one model differ between classes by more than rounding.
+    #[n(8)]
+    pub kernel_class: String,
+    /// Whether it continues text.
+    #[n(9)]
+    pub generates: bool,
+    /// Whether it makes vectors.
+    #[n(10)]
+    pub embeds: bool,
+    /// Whether it has a chat template, and thus holds conversations.
+    #[n(11)]
+    pub chats: bool,
+    /// The chat template.
+    #[n(12)]
+    pub template: Option<String>,
+    /// Bytes of memory it takes besides its files' pages, roughly.
+    #[n(13)]
+    pub memory_bytes: u64,
+    /// Bytes of its weights.
+    #[n(14)]
+    pub weights_bytes: u64,
+}
