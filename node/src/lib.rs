@@ -13,6 +13,7 @@ mod files;
 mod gateway;
 pub mod home;
 pub mod identity;
+pub mod infer;
 pub mod network;
 mod node;
 mod operations;

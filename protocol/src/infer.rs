@@ -7,11 +7,13 @@
 pub mod engine;
 pub mod event;
 pub mod job;
+pub mod model;
 mod real;
 
 pub use engine::{Description, FromEngine, ToEngine};
 pub use event::{Event, Fingerprint, Finish, Refusal, Sampled, Usage};
 pub use job::{Constraint, Embed, Generate, Job, Prompt, Sampling, Score, Text};
+pub use model::ModelId;
 pub use real::Real;
 
 #[cfg(test)]
