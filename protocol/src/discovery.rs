@@ -27,6 +27,11 @@ pub fn revision_key(revision: &RevisionId) -> DhtKey {
     key("revision", &[revision.as_bytes()])
 }
 
+/// Key under which nodes that answer questions about a model are providers.
+pub fn host_key(revision: &RevisionId) -> DhtKey {
+    key("host", &[revision.as_bytes()])
+}
+
 fn key(kind: &str, parts: &[&[u8]]) -> DhtKey {
     let mut hasher = blake3::Hasher::new();
     hasher.update(format!("weft/dht/{kind}/v1\0").as_bytes());
@@ -51,5 +56,6 @@ mod tests {
         assert_ne!(key("tiny"), key("tiny2"));
         let revision = RevisionId::new([7; 32]);
         assert_ne!(publisher_key(&publisher), revision_key(&revision));
+        assert_ne!(host_key(&revision), revision_key(&revision));
     }
 }

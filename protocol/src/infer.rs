@@ -4,17 +4,22 @@
 //! between a node and a peer that hosts one. Each is one deterministic CBOR item in a frame of its own. Nothing in
 //! here runs a model.
 
+pub mod audit;
 pub mod engine;
 pub mod event;
+pub mod hosts;
 pub mod job;
 pub mod model;
+pub mod peer;
 mod real;
+pub mod receipt;
 
 pub use engine::{Description, FromEngine, ToEngine};
 pub use event::{Event, Fingerprint, Finish, Refusal, Sampled, Usage};
 pub use job::{Constraint, Embed, Generate, Job, Prompt, Sampling, Score, Text};
 pub use model::ModelId;
 pub use real::Real;
+pub use receipt::{Complaint, Numerics, Receipt};
 
 #[cfg(test)]
 mod tests {

@@ -198,3 +198,18 @@ pub const READERS_MAX: usize = 1_024;
 pub const PENALTIES_MAX: usize = 1_024;
 /// Peers with whom accounts of bytes are kept; as many as may ask at once.
 pub const ACCOUNTS_MAX: usize = UPLOADS_MAX;
+
+/// Fingerprints of a receipt: answers of 65,536 tokens.
+pub const FINGERPRINTS_MAX: usize = 2_048;
+/// Logits that a request may change; what the OpenAI API allows, thrice.
+pub const LOGIT_BIAS_MAX: usize = 1_024;
+/// Names of weight types and kernel classes.
+pub const NUMERICS_LEN_MAX: usize = 64;
+/// The body of a receipt: as many fingerprints and logits as it may have, in their longest form, and the rest.
+pub const RECEIPT_LEN_MAX: usize = 256 * 1_024;
+/// Hosts of models of which something is remembered; those that lied outlast others.
+pub const HOSTS_KNOWN_MAX: usize = 256;
+/// Failures of one host that are counted; more say nothing more.
+pub const FAILURES_MAX: u32 = 64;
+/// Nodes that one host order may name.
+pub const HOST_NODES_MAX: usize = 256;

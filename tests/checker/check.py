@@ -27,6 +27,7 @@ from canonical import array, decode
 from content import open_preimage
 from crypto import HASH, envelope, hash_of, object_id
 from identity import Log, next_digest, publisher_text
+from receipts import open_complaint, open_receipt
 from vectors import Refused, default_folder, need, read_file, read_sums
 
 LOG_LEN_MAX = 1 << 20
@@ -108,6 +109,19 @@ def check_revision(vector, data):
     open_revision(proof, vector.number("network"), repository, revision)
 
 
+def check_receipt(vector, data):
+    found, receipt = open_receipt(data, vector.number("network"))
+    same(vector, "id", found.hex())
+    same(vector, "node", receipt["node"].hex())
+    same(vector, "fingerprints", len(receipt["fingerprints"]))
+
+
+def check_complaint(vector, data):
+    complaint = open_complaint(data, vector.number("network"))
+    same(vector, "complainant", complaint["complainant"].hex())
+    same(vector, "node", complaint["node"].hex())
+
+
 def check_root(vector, data):
     leaves = [bytes([index]) * 32 for index in range(vector.number("size"))]
     need(HASH(decode(data, 64)) == merkle.root(leaves), "another root")
@@ -163,6 +177,7 @@ COMPUTED = {
     "dht_repository": repository_key,
     "dht_publisher": lambda v: hash_of(b"weft/dht/publisher/v1\0", unbase32(v.text("publisher"))),
     "dht_revision": lambda v: hash_of(b"weft/dht/revision/v1\0", v.hex("revision")),
+    "dht_host": lambda v: hash_of(b"weft/dht/host/v1\0", v.hex("revision")),
     "next_digest": lambda v: next_digest(v.hex("key")),
     "object_id": lambda v: object_id(v.text("type"), v.hex("body")),
 }
@@ -176,6 +191,8 @@ CHECKS = {
     "record": check_record,
     "equivocation": check_equivocation,
     "revision": check_revision,
+    "receipt": check_receipt,
+    "complaint": check_complaint,
     "root": check_root,
     "inclusion": check_inclusion,
     "consistency": check_consistency,

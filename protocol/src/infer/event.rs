@@ -63,6 +63,11 @@ pub enum Event {
         /// BLAKE3 of the prompt's token ids, each as 4 bytes, little-endian.
         #[cbor(n(1), with = "minicbor::bytes")]
         prompt_hash: [u8; 32],
+        /// For each token of the answer how far it is from being the one that the given sampling draws in its place, 0
+        /// where it is: without a temperature, by how much the logit of the token drawn is larger; with one, how far the
+        /// number drawn lies from the token's share of the probability. Empty if no sampling was given.
+        #[n(2)]
+        gaps: Vec<Real>,
     },
     /// There is no answer, or no more of it.
     #[n(5)]

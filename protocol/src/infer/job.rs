@@ -208,4 +208,7 @@ pub struct Score {
     /// A fingerprint at the first and at each `n`-th token of the answer; at least 1.
     #[n(2)]
     pub fingerprint_every: u32,
+    /// How the tokens are said to have been drawn: how far each is from that is told too.
+    #[n(3)]
+    pub sampling: Option<Sampling>,
 }

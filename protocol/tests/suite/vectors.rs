@@ -14,6 +14,7 @@ mod identity;
 mod messages;
 mod names;
 mod proofs;
+mod receipts;
 
 fn all() -> Vec<VectorFile> {
     vec![
@@ -26,6 +27,8 @@ fn all() -> Vec<VectorFile> {
         proofs::log(),
         proofs::equivocation(),
         proofs::revision(),
+        receipts::receipt_file(),
+        receipts::complaint_file(),
         messages::request(),
         messages::response(),
         messages::announcement(),

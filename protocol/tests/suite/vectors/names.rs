@@ -47,6 +47,14 @@ pub(super) fn names() -> VectorFile {
             .with("revision", id(1))
             .valid(ok()),
             vector(
+                "dht_host",
+                "host_key",
+                "The revision.",
+                discovery::host_key(&id(1)).0,
+            )
+            .with("revision", id(1))
+            .valid(ok()),
+            vector(
                 "next_digest",
                 "next_digest",
                 "The digest of a future root key.",

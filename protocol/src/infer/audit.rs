@@ -1,0 +1,461 @@
+//! Whether a receipt holds: what another host computes for the same tokens, held against what was signed.
+//!
+//! Greedy text is no measure: near ties fall either way on another processor. So the auditor does not write an answer of
+//! its own. It is given prompt and answer, computes the logits at every token in one pass (forced decoding,
+//! [`super::job::Score`]), and three things are compared: the prompt it saw, the signed logits with its own, and each
+//! token with what its logits allow under the receipt's parameters. How far logits may lie apart depends on the weights
+//! and on whether both ran the same kernels; the figures come from measurements (`docs/performance.md`).
+
+use super::{
+    Fingerprint, Numerics, Real, Receipt, Sampling,
+    receipt::{Fault, answer_hash},
+};
+
+/// What an auditor computed for a receipt's prompt and answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// The answer's tokens as they were told.
+    pub answer: &'a [u32],
+    /// BLAKE3 of the prompt's tokens as the auditor sees them.
+    pub prompt_hash: [u8; 32],
+    /// The auditor's logits, at every token of the answer.
+    pub fingerprints: &'a [Fingerprint],
+    /// [`super::Event::Scored`]'s gaps; empty where the auditor cannot tell.
+    pub gaps: &'a [Real],
+    /// How it computed them.
+    pub numerics: &'a Numerics,
+}
+
+/// What came of an audit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It holds.
+    Agrees(Measured),
+    /// It does not.
+    Differs(Finding),
+    /// It cannot be said.
+    Unchecked(Unchecked),
+}
+
+/// How nearly a receipt and an auditor agree.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// Largest difference of a logit.
+    pub difference: f32,
+    /// The root of the mean of all squared ones.
+    pub mean: f32,
+    /// What would be let pass.
+    pub tolerance: Tolerance,
+    /// Logits that were compared.
+    pub logits: u32,
+    /// Tokens that were held against what their logits allow.
+    pub tokens: u32,
+}
+
+/// What is wrong with a receipt.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Finding {
+    /// What.
+    pub fault: Fault,
+    /// At which token of the answer.
+    pub position: u32,
+    /// By how much.
+    pub difference: f32,
+    /// How much is let pass.
+    pub tolerance: f32,
+}
+
+/// Why a receipt could not be checked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unchecked {
+    /// The answer given is not the one the receipt is about, so nothing can be said about the node that signed.
+    #[error("the answer at hand is not the one that the receipt is about")]
+    OtherAnswer,
+    /// The auditor left out tokens.
+    #[error("the auditor says nothing about token {0} of the answer")]
+    Silent(u32),
+    /// There is nothing in it that could be checked.
+    #[error("the answer is empty")]
+    Empty,
+}
+
+/// How much is let pass.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    /// Of a single logit.
+    pub logit: f32,
+    /// Of the root of the mean of squares.
+    pub mean: f32,
+}
+
+impl Tolerance {
+    /// Between a receipt and an auditor. The auditor's weights count: it read them from the file, the receipt only
+    /// claims them.
+    pub fn between(receipt: &Numerics, auditor: &Numerics) -> Self {
+        let same = receipt.kernel_class == auditor.kernel_class;
+        let whole = matches!(auditor.weights.as_str(), "F32" | "F16" | "BF16");
+        let (logit, mean) = match (whole, same) {
+            // One class sums in one order; only the shape of the pass differs.
+            (true, true) => (0.002, 0.0005),
+            (true, false) => (0.01, 0.003),
+            (false, true) => (0.02, 0.005),
+            (false, false) => (0.35, 0.12),
+        };
+        Self { logit, mean }
+    }
+}
+
+/// Judges a receipt. Its signature was checked before.
+pub fn judge(receipt: &Receipt, evidence: &Evidence<'_>) -> Verdict {
+    if answer_hash(evidence.answer) != receipt.answer_hash {
+        return Verdict::Unchecked(Unchecked::OtherAnswer);
+    }
+    let tolerance = Tolerance::between(&receipt.numerics, evidence.numerics);
+    let finding = |fault, position, difference, tolerance| {
+        Verdict::Differs(Finding {
+            fault,
+            position,
+            difference,
+            tolerance,
+        })
+    };
+    if evidence.prompt_hash != receipt.prompt_hash {
+        return finding(Fault::Prompt, 0, 0.0, 0.0);
+    }
+    if receipt.numerics.weights != evidence.numerics.weights {
+        return finding(Fault::Logits, 0, 0.0, 0.0);
+    }
+    let len = u32::try_from(evidence.answer.len()).unwrap_or(u32::MAX);
+    if len != receipt.answer_tokens {
+        return finding(Fault::Answer, len.min(receipt.answer_tokens), 0.0, 0.0);
+    }
+    let mut sum = Sum::default();
+    for print in &receipt.fingerprints {
+        let Some(own) = at(evidence.fingerprints, print.position) else {
+            return Verdict::Unchecked(Unchecked::Silent(print.position));
+        };
+        sum.compare(print, own);
+    }
+    let mean = sum.mean();
+    if sum.largest > tolerance.logit {
+        let difference = sum.largest;
+        return finding(Fault::Logits, sum.position, difference, tolerance.logit);
+    }
+    if mean > tolerance.mean {
+        return finding(Fault::Logits, sum.position, mean, tolerance.mean);
+    }
+    let tokens = match judge_tokens(receipt, evidence, tolerance) {
+        Ok(tokens) => tokens,
+        Err(verdict) => return verdict,
+    };
+    if sum.count == 0 {
+        return Verdict::Unchecked(Unchecked::Empty);
+    }
+    Verdict::Agrees(Measured {
+        difference: sum.largest,
+        mean,
+        tolerance,
+        logits: sum.count,
+        tokens,
+    })
+}
+
+/// Holds each token drawn against what its logits allow.
+fn judge_tokens(
+    receipt: &Receipt,
+    evidence: &Evidence<'_>,
+    tolerance: Tolerance,
+) -> Result<u32, Verdict> {
+    let mut tokens = 0_u32;
+    // Two logits may each be off by as much.
+    let allowed = 2.0 * tolerance.logit / receipt.sampling.temperature.get().max(1.0);
+    let answer = (0_u32..).zip(evidence.answer);
+    for (position, token) in answer.skip_while(|(at, _)| *at < receipt.resumed_tokens) {
+        let told = usize::try_from(position)
+            .ok()
+            .and_then(|at| evidence.gaps.get(at))
+            .filter(|_| receipt.constrained == 0)
+            .map(|gap| gap.get());
+        let gap = match told {
+            Some(gap) => gap,
+            None if receipt.constrained == 0 && receipt.sampling.takes_the_likeliest() => {
+                let own = at(evidence.fingerprints, position);
+                let own = own.ok_or(Verdict::Unchecked(Unchecked::Silent(position)))?;
+                gap_of(own, *token)
+            }
+            None => continue,
+        };
+        tokens = tokens.saturating_add(1);
+        if gap > allowed {
+            return Err(Verdict::Differs(Finding {
+                fault: Fault::Token,
+                position,
+                difference: gap,
+                tolerance: allowed,
+            }));
+        }
+    }
+    Ok(tokens)
+}
+
+/// How far a token is behind the likeliest, at least.
+fn gap_of(print: &Fingerprint, token: u32) -> f32 {
+    let first = print.top.first().map_or(0.0, |(_, logit)| logit.get());
+    let own = print.top.iter().find(|(id, _)| *id == token);
+    let behind = own
+        .or(print.top.last())
+        .map_or(first, |(_, logit)| logit.get());
+    first - behind
+}
+
+fn at(fingerprints: &[Fingerprint], position: u32) -> Option<&Fingerprint> {
+    let at = fingerprints.binary_search_by_key(&position, |print| print.position);
+    at.ok().and_then(|at| fingerprints.get(at))
+}
+
+impl Sampling {
+    /// Whether the token of the largest logit is drawn, whatever came before.
+    pub fn takes_the_likeliest(&self) -> bool {
+        let one = Real::new(1.0);
+        self.temperature.get() <= 0.0
+            && self.repetition_penalty == one
+            && self.presence_penalty.get() == 0.0
+            && self.frequency_penalty.get() == 0.0
+            && self.logit_bias.is_empty()
+    }
+}
+
+/// Differences seen so far.
+#[derive(Debug, Default)]
+struct Sum {
+    largest: f32,
+    position: u32,
+    squares: f64,
+    count: u32,
+}
+
+impl Sum {
+    /// Compares two fingerprints of one place. A token that only one of them has lies, for the other, at most at the
+    /// end of its list.
+    fn compare(&mut self, signed: &Fingerprint, own: &Fingerprint) {
+        for (a, b) in [(signed, own), (own, signed)] {
+            let last = b.top.last().map_or(f32::MAX, |(_, logit)| logit.get());
+            for (id, logit) in &a.top {
+                let other = b.top.iter().find(|(other, _)| other == id);
+                let difference = match other {
+                    Some((_, other)) => (logit.get() - other.get()).abs(),
+                    None => (logit.get() - last).max(0.0),
+                };
+                self.count = self.count.saturating_add(1);
+                self.squares += f64::from(difference) * f64::from(difference);
+                if difference > self.largest {
+                    self.largest = difference;
+                    self.position = signed.position;
+                }
+            }
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a mean of differences of 32-bit floats is one again"
+    )]
+    fn mean(&self) -> f32 {
+        (self.squares / f64::from(self.count.max(1))).sqrt() as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        id::{NodeId, ObjectId},
+        infer::{Finish, receipt::fingerprint_positions},
+        time::Timestamp,
+    };
+
+    fn numerics(weights: &str, kernel_class: &str) -> Numerics {
+        Numerics {
+            weights: weights.to_owned(),
+            kernel_class: kernel_class.to_owned(),
+        }
+    }
+
+    /// Logits of a model that has learnt nothing but is sure of itself: token `position + n` at `-n`.
+    fn logits(position: u32, shift: f32) -> Fingerprint {
+        Fingerprint {
+            position,
+            top: (0..8_u8)
+                .map(|n| (position + u32::from(n), Real::new(shift - f32::from(n))))
+                .collect(),
+        }
+    }
+
+    fn case(len: u32, shift: f32) -> (Receipt, Vec<u32>, Vec<Fingerprint>) {
+        let answer: Vec<u32> = (0..len).collect();
+        let prints = fingerprint_positions(0, len).map(|at| logits(at, shift));
+        let receipt = Receipt {
+            node: NodeId::new([1; 32]),
+            asker: NodeId::new([2; 32]),
+            revision: ObjectId::new([3; 32]),
+            file: None,
+            engine: "weft".to_owned(),
+            numerics: numerics("F32", "plain"),
+            prompt_hash: [4; 32],
+            prompt_tokens: 3,
+            answer_hash: answer_hash(&answer),
+            answer_tokens: len,
+            resumed_tokens: 0,
+            sampling: Sampling::greedy(),
+            constrained: 0,
+            finish: Finish::Length,
+            fingerprints: prints.collect(),
+            prompt_millis: 0,
+            answer_millis: 0,
+            issued: Timestamp(0),
+        };
+        let own = (0..len).map(|at| logits(at, 0.0)).collect();
+        (receipt, answer, own)
+    }
+
+    fn verdict(
+        receipt: &Receipt,
+        answer: &[u32],
+        own: &[Fingerprint],
+        auditor: &Numerics,
+    ) -> Verdict {
+        let evidence = Evidence {
+            answer,
+            prompt_hash: [4; 32],
+            fingerprints: own,
+            gaps: &[],
+            numerics: auditor,
+        };
+        judge(receipt, &evidence)
+    }
+
+    fn fault(verdict: &Verdict) -> Option<(Fault, u32)> {
+        match verdict {
+            Verdict::Differs(finding) => Some((finding.fault, finding.position)),
+            Verdict::Agrees(_) | Verdict::Unchecked(_) => None,
+        }
+    }
+
+    #[test]
+    fn an_honest_receipt_agrees_and_says_how_nearly() {
+        let (receipt, answer, own) = case(70, 0.0001);
+        match verdict(&receipt, &answer, &own, &receipt.numerics) {
+            Verdict::Agrees(measured) => {
+                assert!((measured.difference - 0.0001).abs() < 1e-6);
+                assert_eq!((measured.logits, measured.tokens), (48, 70));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn other_logits_are_noticed_unless_another_class_explains_them() {
+        let (mut receipt, answer, own) = case(70, 0.0);
+        receipt.fingerprints[1] = logits(32, 0.3);
+        let same = verdict(&receipt, &answer, &own, &receipt.numerics);
+        assert_eq!(fault(&same), Some((Fault::Logits, 32)));
+        receipt.numerics.weights = "Q8_0".to_owned();
+        let other = numerics("Q8_0", "other");
+        let verdict_of_other = verdict(&receipt, &answer, &own, &other);
+        assert!(
+            matches!(verdict_of_other, Verdict::Differs(_)),
+            "the mean is too large"
+        );
+        receipt.fingerprints[1] = logits(32, 0.1);
+        let near = verdict(&receipt, &answer, &own, &other);
+        assert!(matches!(near, Verdict::Agrees(_)), "{near:?}");
+    }
+
+    #[test]
+    fn a_class_or_type_that_is_only_claimed_loosens_nothing() {
+        let (mut receipt, answer, own) = case(70, 0.0);
+        receipt.numerics.weights = "Q4_K_M".to_owned();
+        let auditor = numerics("F32", "plain");
+        let claimed = verdict(&receipt, &answer, &own, &auditor);
+        assert_eq!(fault(&claimed), Some((Fault::Logits, 0)));
+    }
+
+    #[test]
+    fn an_edited_token_is_noticed_wherever_it_stands() {
+        for at in [0, 31, 33, 69] {
+            let (mut receipt, mut answer, own) = case(70, 0.0);
+            answer[at] += 1;
+            receipt.answer_hash = answer_hash(&answer);
+            let edited = verdict(&receipt, &answer, &own, &receipt.numerics);
+            let at = u32::try_from(at).unwrap();
+            assert_eq!(fault(&edited), Some((Fault::Token, at)));
+        }
+    }
+
+    #[test]
+    fn tokens_that_were_given_are_not_held_against_who_went_on() {
+        let (mut receipt, mut answer, own) = case(70, 0.0);
+        answer[3] += 1;
+        receipt.answer_hash = answer_hash(&answer);
+        receipt.resumed_tokens = 4;
+        receipt.fingerprints = fingerprint_positions(4, 70)
+            .map(|at| logits(at, 0.0))
+            .collect();
+        let went_on = verdict(&receipt, &answer, &own, &receipt.numerics);
+        assert!(matches!(went_on, Verdict::Agrees(_)), "{went_on:?}");
+    }
+
+    #[test]
+    fn another_prompt_is_noticed_and_another_answer_is_nobodys_fault() {
+        let (mut receipt, answer, own) = case(5, 0.0);
+        let other = verdict(&receipt, &answer[1..], &own, &receipt.numerics);
+        assert_eq!(other, Verdict::Unchecked(Unchecked::OtherAnswer));
+        let silent = verdict(&receipt, &answer, &own[1..], &receipt.numerics);
+        assert_eq!(silent, Verdict::Unchecked(Unchecked::Silent(0)));
+        receipt.prompt_hash = [9; 32];
+        let prompt = verdict(&receipt, &answer, &own, &receipt.numerics);
+        assert_eq!(fault(&prompt), Some((Fault::Prompt, 0)));
+    }
+
+    #[test]
+    fn gaps_decide_where_the_auditor_tells_them() {
+        let (mut receipt, answer, own) = case(40, 0.0);
+        receipt.sampling.temperature = Real::new(0.7);
+        let judge_gaps = |gaps: &[Real]| {
+            judge(
+                &receipt,
+                &Evidence {
+                    answer: &answer,
+                    prompt_hash: [4; 32],
+                    fingerprints: &own,
+                    gaps,
+                    numerics: &receipt.numerics,
+                },
+            )
+        };
+        let mut gaps = vec![Real::ZERO; 40];
+        assert!(matches!(judge_gaps(&gaps), Verdict::Agrees(m) if m.tokens == 40));
+        assert!(matches!(judge_gaps(&[]), Verdict::Agrees(m) if m.tokens == 0));
+        gaps[17] = Real::new(0.2);
+        assert_eq!(fault(&judge_gaps(&gaps)), Some((Fault::Token, 17)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn noise_within_half_the_tolerance_never_accuses(len in 1_u32..120, seed: u64) {
+            let (mut receipt, answer, own) = case(len, 0.0);
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let tolerance = Tolerance::between(&receipt.numerics, &receipt.numerics);
+            for print in &mut receipt.fingerprints {
+                for (_, logit) in &mut print.top {
+                    *logit = Real::new(logit.get() + (rng.f32() - 0.5) * tolerance.mean);
+                }
+            }
+            let verdict = verdict(&receipt, &answer, &own, &receipt.numerics);
+            prop_assert!(matches!(verdict, Verdict::Agrees(_)), "{:?}", verdict);
+        }
+    }
+}
