@@ -94,7 +94,7 @@ impl Hosts {
                 self.0.remove(&oldest);
             }
         }
-        let facts = self.0.entry(host).or_insert(Facts {
+        let facts = self.0.entry(host).or_insert_with(|| Facts {
             latency: None,
             load: Load::default(),
             failures: 0,

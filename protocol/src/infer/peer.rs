@@ -28,7 +28,7 @@ pub enum Question {
         model: ModelId,
         /// What to do.
         #[n(1)]
-        job: Job,
+        job: Box<Job>,
     },
 }
 
@@ -90,7 +90,7 @@ mod tests {
                     revision,
                     file: Some("a.gguf".parse().expect("a valid path")),
                 },
-                job,
+                job: Box::new(job),
             },
         ] {
             let bytes = encode(&question);
