@@ -6,79 +6,90 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bao_tree::ChunkRanges;
-use iroh::endpoint::{Connection, RecvStream, SendStream};
 use iroh_blobs::protocol::{MAX_MESSAGE_SIZE, ObserveItem, ObserveRequest, Request};
-use tokio::time::{self, Instant};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    sync::watch,
+    time::{self, Instant},
+};
 use weft_protocol::id::BlobHash;
 
-use super::context::Context;
+use super::context::{Context, hash};
 
 /// Least time between two items of one answer: a downloading node changes hundreds of times a second.
 const ITEM_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Tells what is here of a blob until nobody listens any more.
-pub(super) async fn answer(
-    context: &Arc<Context>,
+/// What is here of a blob, and how that changes.
+#[derive(Debug)]
+pub(super) struct Changes {
+    context: Arc<Context>,
     blob: BlobHash,
-    send: &mut SendStream,
-) -> io::Result<()> {
-    let mut changes = context.store.watch(&blob);
-    let mut told: Option<ChunkRanges> = None;
-    loop {
-        changes.mark_unchanged();
-        let here = context.blob(blob).await;
-        let size = here.as_ref().map_or(0, |blob| blob.size());
-        let ranges = here.map_or_else(ChunkRanges::empty, |blob| blob.chunk_ranges());
-        let news = match &told {
-            Some(told) => told ^ &ranges,
-            None => ranges.clone(),
-        };
-        if told.is_none() || !news.is_empty() {
-            let item = ObserveItem { size, ranges: news };
-            send.write_all(&frame(&item)?).await?;
-            told = Some(ranges);
+    changed: watch::Receiver<u64>,
+    told: Option<ChunkRanges>,
+    /// Not before then.
+    next_at: Instant,
+}
+
+impl Changes {
+    pub(super) fn new(context: &Arc<Context>, blob: BlobHash) -> Self {
+        Self {
+            context: Arc::clone(context),
+            blob,
+            changed: context.store.watch(&blob),
+            told: None,
+            next_at: Instant::now(),
         }
-        let next = Instant::now() + ITEM_INTERVAL;
-        let quiet = async {
-            time::sleep_until(next).await;
-            changes.changed().await
-        };
-        tokio::select! {
-            changed = quiet => changed.map_err(io::Error::other)?,
-            _ = send.stopped() => return Ok(()),
-            () = context.cancel.cancelled() => return Ok(()),
+    }
+
+    /// The next item as it is sent, when there is one. Not cancel safe.
+    pub(super) async fn next(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            time::sleep_until(self.next_at).await;
+            if self.told.is_some() {
+                self.changed.changed().await.map_err(io::Error::other)?;
+            }
+            self.changed.mark_unchanged();
+            let here = self.context.blob(self.blob).await;
+            self.next_at = Instant::now() + ITEM_INTERVAL;
+            let size = here.as_ref().map_or(0, |blob| blob.size());
+            let ranges = here.map_or_else(ChunkRanges::empty, |blob| blob.chunk_ranges());
+            let news = match &self.told {
+                Some(told) => told ^ &ranges,
+                None => ranges.clone(),
+            };
+            if self.told.is_none() || !news.is_empty() {
+                self.told = Some(ranges);
+                return frame(&ObserveItem { size, ranges: news });
+            }
         }
     }
 }
 
-/// Another node's answer.
-#[derive(Debug)]
+/// Asks for one.
+pub(super) fn request(blob: BlobHash) -> io::Result<Vec<u8>> {
+    let request = Request::Observe(ObserveRequest::new(hash(blob)));
+    postcard::to_allocvec(&request).map_err(io::Error::other)
+}
+
+/// Another node's answer, read from whatever carries it.
 pub(super) struct Observation {
-    recv: RecvStream,
+    recv: Box<dyn AsyncRead + Send + Unpin>,
 }
 
 impl Observation {
-    /// Asks.
-    pub(super) async fn begin(connection: &Connection, blob: iroh_blobs::Hash) -> io::Result<Self> {
-        let (mut send, recv) = connection.open_bi().await?;
-        let request = Request::Observe(ObserveRequest::new(blob));
-        let request = postcard::to_allocvec(&request).map_err(io::Error::other)?;
-        send.write_all(&request).await?;
-        send.finish().map_err(io::Error::other)?;
-        Ok(Self { recv })
+    pub(super) fn new(recv: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        Self {
+            recv: Box::new(recv),
+        }
     }
 
     /// The next item. Not cancel safe.
     pub(super) async fn next(&mut self) -> io::Result<ObserveItem> {
         let mut len = 0_usize;
         for shift in (0..usize::BITS).step_by(7) {
-            let mut byte = [0];
-            self.recv
-                .read_exact(&mut byte)
-                .await
-                .map_err(io::Error::other)?;
-            len |= usize::from(byte[0] & 0x7f) << shift;
-            if byte[0] & 0x80 == 0 {
+            let byte = self.recv.read_u8().await?;
+            len |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
                 break;
             }
             if len > MAX_MESSAGE_SIZE {
@@ -89,10 +100,7 @@ impl Observation {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut bytes = vec![0; len];
-        self.recv
-            .read_exact(&mut bytes)
-            .await
-            .map_err(io::Error::other)?;
+        self.recv.read_exact(&mut bytes).await?;
         postcard::from_bytes(&bytes).map_err(io::Error::other)
     }
 }

@@ -3,6 +3,11 @@
 //! A downloading peer sends hundreds of changes a second; the machine hears of at most four. When the peer has
 //! everything there is nothing more to watch: the stream is given back, and only the loss of the connection is
 //! still waited for.
+//!
+//! Reading order: this file, `line` (over what), `watcher` (over TCP).
+
+mod line;
+mod watcher;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -18,12 +23,8 @@ use weft_protocol::{
     service::Input,
 };
 
-use super::{
-    availability,
-    context::{Context, hash},
-    observation::Observation,
-    peers::Lease,
-};
+pub(super) use self::{line::Line, watcher::Watcher};
+use super::{availability, context::Context};
 
 /// Least time between two reports on one blob of one peer.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
@@ -73,23 +74,20 @@ async fn follow(context: &Arc<Context>, watch: Watch) -> Result<Infallible, Lost
         origin.observe(context, watch).await;
         return Err(Lost::Ended);
     }
-    let lease = context
-        .connect(watch.peer)
+    let line = line::connect(context, watch.peer)
         .await
         .map_err(|_| Lost::Connection)?;
     let slot = context.peers.observation(watch.peer).await;
-    until_full(context, watch, &lease).await?;
+    until_full(context, watch, &line).await?;
     drop(slot);
-    lease.connection().closed().await;
+    line.closed().await;
     Err(Lost::Connection)
 }
 
 /// Reports changes until the peer has all pieces.
-async fn until_full(context: &Context, watch: Watch, lease: &Lease) -> Result<(), Lost> {
+async fn until_full(context: &Context, watch: Watch, line: &Line) -> Result<(), Lost> {
     let layout = Layout::new(watch.size);
-    let observation = Observation::begin(lease.connection(), hash(watch.blob))
-        .await
-        .map_err(|_| Lost::Ended)?;
+    let observation = line.observe(watch.blob).await.map_err(|_| Lost::Ended)?;
     let changes = stream::unfold(observation, |mut observation| async {
         let item = observation.next().await.ok()?;
         Some((item, observation))

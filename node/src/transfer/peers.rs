@@ -17,7 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use weft_protocol::{id::NodeId, limits, service::TransferError};
 
-use super::link::LINKS_PER_PEER_MAX;
+use super::{
+    context::Context,
+    link::LINKS_PER_PEER_MAX,
+    observe::{Line, Watcher},
+};
 
 /// Close code: nothing went on for [`IDLE_MAX`].
 pub(super) const CLOSE_IDLE: VarInt = VarInt::from_u32(0x10);
@@ -55,6 +59,8 @@ pub(super) struct Peers {
 struct Peer {
     /// Held while dialling, so that ten fetches make one dial.
     dial: tokio::sync::Mutex<()>,
+    /// Held while dialling over TCP to watch.
+    dial_tcp: tokio::sync::Mutex<()>,
     observations: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -63,6 +69,8 @@ struct Peer {
 struct State {
     addresses: BTreeSet<SocketAddr>,
     connections: Vec<Connection>,
+    /// The TCP connection on which the peer's blobs are watched, where QUIC does not reach it.
+    watcher: Option<Watcher>,
     inbound: usize,
     links: usize,
     failures: u32,
@@ -149,6 +157,37 @@ impl Peers {
         }
     }
 
+    /// The QUIC connection or the watcher in use with a peer, if there is one.
+    pub(super) fn line(&self, id: NodeId) -> Result<Option<Line>, TransferError> {
+        let peer = self.get(id);
+        if let Some(lease) = peer.lease()? {
+            return Ok(Some(Line::Quic(lease)));
+        }
+        let watcher = {
+            let mut state = peer.state();
+            state.watcher = state.watcher.take().filter(|watcher| !watcher.is_closed());
+            state.watcher.clone()
+        };
+        Ok(watcher.map(|watcher| Line::tcp(watcher, Activity::begin(&peer))))
+    }
+
+    /// Watches a peer's blobs over a TCP connection: the one there is, or a new one.
+    ///
+    /// Cancel safe: a dial that is dropped leaves nothing behind.
+    pub(super) async fn watch(&self, context: &Context, id: NodeId) -> Result<Line, TransferError> {
+        let peer = self.get(id);
+        let _dialling = peer.dial_tcp.lock().await;
+        if let Some(line @ Line::Tcp { .. }) = self.line(id)? {
+            return Ok(line);
+        }
+        let link = context.links.open(id).await;
+        let link = link.ok_or(TransferError::Connection)?;
+        let ban = peer.state().ban.clone();
+        let watcher = Watcher::begin(&context.tasks, link, ban);
+        peer.state().watcher = Some(watcher.clone());
+        Ok(Line::tcp(watcher, Activity::begin(&peer)))
+    }
+
     /// Where to dial a peer, unless it is banned or was tried in vain a moment ago.
     pub(super) fn address(&self, id: NodeId) -> Result<EndpointAddr, TransferError> {
         let peer = self.get(id);
@@ -223,6 +262,7 @@ impl Peers {
         let mut state = peer.state();
         state.banned = true;
         state.ban.cancel();
+        state.watcher = None;
         for connection in state.connections.drain(..) {
             connection.close(CLOSE_BANNED, b"banned");
         }
@@ -244,6 +284,7 @@ impl Peers {
         for peer in peers.values() {
             let mut state = peer.state();
             if state.active == 0 && state.used.elapsed() >= IDLE_MAX {
+                state.watcher = None;
                 for connection in state.connections.drain(..) {
                     connection.close(CLOSE_IDLE, b"idle");
                 }
@@ -271,10 +312,12 @@ impl Peer {
     fn new() -> Self {
         Self {
             dial: tokio::sync::Mutex::new(()),
+            dial_tcp: tokio::sync::Mutex::new(()),
             observations: Arc::new(Semaphore::new(OBSERVATIONS_PER_PEER_MAX)),
             state: Mutex::new(State {
                 addresses: BTreeSet::new(),
                 connections: Vec::new(),
+                watcher: None,
                 inbound: 0,
                 links: 0,
                 failures: 0,
@@ -293,7 +336,11 @@ impl Peer {
 
     fn is_forgettable(&self) -> bool {
         let state = self.state();
-        state.connections.is_empty() && state.links == 0 && state.active == 0 && !state.banned
+        state.connections.is_empty()
+            && state.watcher.is_none()
+            && state.links == 0
+            && state.active == 0
+            && !state.banned
     }
 
     /// The connection in use, if one is alive.

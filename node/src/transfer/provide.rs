@@ -2,6 +2,7 @@
 
 mod answer;
 pub(super) mod links;
+mod watched;
 
 use std::{io, sync::Arc, thread, time::Duration};
 
@@ -18,7 +19,7 @@ use tracing::{debug, trace};
 use weft_protocol::id::{BlobHash, NodeId};
 
 use self::answer::{BrokenOff, ROOM, Wire, Wish};
-use super::{context::Context, near, observation, peers::CLOSE_IDLE};
+use super::{context::Context, near, observation::Changes, peers::CLOSE_IDLE};
 
 /// Connections accepted at once. Each costs some 100 KiB while it is busy.
 const CONNECTIONS_MAX: usize = 256;
@@ -162,7 +163,7 @@ async fn serve_stream(
                 return;
             };
             let blob = BlobHash::new(*observe.hash.as_bytes());
-            if let Err(error) = observation::answer(&context, blob, &mut send).await {
+            if let Err(error) = tell(&context, blob, &mut send).await {
                 trace!(peer = %client.peer.fmt_short(), "observation ended: {error}");
             }
         }
@@ -170,6 +171,19 @@ async fn serve_stream(
             debug!(peer = %client.peer.fmt_short(), "request refused");
             send.reset(ERR_PERMISSION).ok();
         }
+    }
+}
+
+/// Tells what is here of a blob until nobody listens any more.
+async fn tell(context: &Arc<Context>, blob: BlobHash, send: &mut QuicSend) -> io::Result<()> {
+    let mut changes = Changes::new(context, blob);
+    loop {
+        let item = tokio::select! {
+            item = changes.next() => item?,
+            _ = send.stopped() => return Ok(()),
+            () = context.cancel.cancelled() => return Ok(()),
+        };
+        send.write_all(&item).await?;
     }
 }
 

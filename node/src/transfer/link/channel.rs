@@ -1,7 +1,7 @@
 //! A connection while little goes on: handshake, waiting for a request or the beginning of an answer, short
 //! messages. Async, so that many can wait at the cost of nothing; bulk is for [`super::pump`].
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use iroh::endpoint::VarInt;
 use tokio::{
@@ -11,12 +11,19 @@ use tokio::{
 use weft_protocol::id::NodeId;
 
 use super::{
-    frame::{Header, Kind},
+    frame::{DATA_LEN_MAX, Header, Kind},
     keys::Keys,
     pump::Pump,
     session::{Session, ending, invalid},
     tls::Tls,
 };
+
+/// Silence after which the other side is asked whether it is there: as long as QUIC waits before it gives up.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
+/// Pause between asking and asking again.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// Questions without an answer after which the connection is lost.
+const KEEP_ALIVE_TRIES: u32 = 3;
 
 /// The same as [`super::session::EachPart`], for a task that may move between threads.
 pub(crate) type SendEachPart<'a> = dyn FnMut(Header, &[u8], bool) -> io::Result<()> + Send + 'a;
@@ -161,6 +168,31 @@ impl Channel {
     /// What the network says.
     pub(crate) async fn stop(&mut self, number: u32) -> io::Result<()> {
         self.send(Header::new(Kind::Stop, number, 0), &[]).await
+    }
+
+    /// Sends more of an answer, in as many frames as it takes.
+    ///
+    /// # Errors
+    /// What the network says.
+    pub(crate) async fn tell(&mut self, number: u32, answer: &[u8]) -> io::Result<()> {
+        for part in answer.chunks(DATA_LEN_MAX) {
+            self.send(Header::new(Kind::Data, number, part.len()), part)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Has the system look after the connection while it is silent, so that a peer which vanished is noticed.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(crate) fn keep_alive(&self) -> io::Result<()> {
+        use rustix::net::sockopt;
+        sockopt::set_socket_keepalive(&self.stream, true)?;
+        sockopt::set_tcp_keepidle(&self.stream, KEEP_ALIVE_AFTER)?;
+        sockopt::set_tcp_keepintvl(&self.stream, KEEP_ALIVE_EVERY)?;
+        sockopt::set_tcp_keepcnt(&self.stream, KEEP_ALIVE_TRIES)?;
+        Ok(())
     }
 
     /// Ends an answer.

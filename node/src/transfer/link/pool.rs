@@ -131,6 +131,23 @@ impl Pool {
         Some((link, lease(&target)))
     }
 
+    /// A connection to `peer` for observations, which is not given back. `None` if it cannot be reached this way now.
+    ///
+    /// Cancel safe: a dial that is dropped leaves nothing behind.
+    pub(crate) async fn open(&self, peer: NodeId) -> Option<Link> {
+        let target = self.known(peer)?;
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let _dialling = target.dial.lock().await;
+        if !target.is_promising() {
+            return None;
+        }
+        Some(Link {
+            channel: self.dial(peer, &target).await?,
+            number: 0,
+            _place: place,
+        })
+    }
+
     async fn dial(&self, peer: NodeId, target: &Target) -> Option<Channel> {
         let addresses = target.state().addresses.clone();
         let dials = async {

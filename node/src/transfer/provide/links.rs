@@ -12,6 +12,7 @@ use tracing::{debug, trace};
 use super::{
     CONNECTIONS_MAX, PATIENCE,
     answer::{self, BrokenOff, Wire, Wish},
+    watched,
 };
 use crate::transfer::{
     context::Context,
@@ -109,6 +110,9 @@ async fn serve(context: &Arc<Context>, mut channel: Channel, inbound: &Inbound) 
                     Some(next) => channel = next,
                     None => return Ok(()),
                 }
+            }
+            Request::Observe(observe) if context.offers(&observe.hash) => {
+                return watched::serve(context, channel, inbound, number, observe).await;
             }
             _ => {
                 debug!(peer = %inbound.peer().fmt_short(), "request refused");

@@ -51,6 +51,65 @@ async fn bytes_come_over_tcp_alone() {
 }
 
 #[tokio::test]
+async fn what_a_peer_has_is_told_over_tcp_alone() {
+    let (file, other) = (File::random(74, 3 * MIB), File::random(75, MIB));
+    let alice = seeder(74, &file).await;
+    let mut bob = Node::start(75).await;
+    bob.seeds(&[file.blob, other.blob]).await;
+    bob.knows(&alice).await;
+    assert_eq!(bob.fetch(alice.id(), &file, run(2, 5)).await, Ok(()));
+    let mut carol = Node::start(76).await;
+    carol.learns(bob.id(), tcp_only(&bob)).await;
+
+    carol.observe(bob.id(), &file).await;
+    carol.observe(bob.id(), &other).await;
+    let mut first = Vec::new();
+    let mut second = false;
+    carol
+        .until(|input| {
+            if let Input::Availability { blob, have, .. } = input {
+                match *blob == file.blob {
+                    true => first = have.iter().collect(),
+                    false => second = have.is_empty(),
+                }
+            }
+            (first == [2, 3, 4] && second).then_some(())
+        })
+        .await;
+
+    // One of two observations is given up, and the other goes on.
+    let (peer, blob) = (bob.id(), other.blob);
+    carol.handle.send(Command::Unobserve { peer, blob }).await;
+    assert_eq!(bob.fetch(alice.id(), &file, file.all()).await, Ok(()));
+    carol
+        .until(|input| match input {
+            Input::Availability { have, .. } => have.is_full().then_some(()),
+            _ => None,
+        })
+        .await;
+
+    // Whole, there is nothing more to tell; that the peer is gone still shows.
+    bob.handle.shutdown().await;
+    carol
+        .until(|input| matches!(input, Input::AvailabilityLost { .. }).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn banned_watcher_is_cut_off() {
+    let file = File::random(76, MIB);
+    let alice = seeder(77, &file).await;
+    let mut bob = Node::start(78).await;
+    bob.learns(alice.id(), tcp_only(&alice)).await;
+    bob.observe(alice.id(), &file).await;
+    bob.until(|input| matches!(input, Input::Availability { .. }).then_some(()))
+        .await;
+    alice.handle.send(Command::Ban { peer: bob.id() }).await;
+    bob.until(|input| matches!(input, Input::AvailabilityLost { .. }).then_some(()))
+        .await;
+}
+
+#[tokio::test]
 async fn several_connections_carry_several_requests_and_are_used_again() {
     let file = File::random(61, 8 * MIB);
     let alice = seeder(62, &file).await;
