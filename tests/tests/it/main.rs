@@ -21,6 +21,7 @@ mod hub;
 mod hub_writes;
 mod identity;
 mod liars;
+mod limits;
 mod mirror;
 mod publish_fetch;
 mod refusals;
