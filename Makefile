@@ -88,8 +88,8 @@ test: setup fmt-check lint ## The whole suite: formatting, clippy, unit, process
 	@if [ -s '$(SKIPPED)' ]; then printf '\n'; cat '$(SKIPPED)'; fi
 
 .PHONY: clients
-clients: build ## Checks with real Hugging Face clients out of PyPI; see tests/clients.
-	@WEFT_BIN='$(WEFT)' tests/tools/clients.sh
+clients: build ## Checks with real Hugging Face clients out of PyPI and a browser; ONLY=word picks some, LONG=1 takes all.
+	@WEFT_BIN='$(WEFT)' CLIENTS_LONG='$(LONG)' CLIENTS_ROUNDS='$(if $(LONG),50)' tests/tools/clients.sh $(ONLY)
 
 .PHONY: e2e
 e2e: setup ## The process tests alone; FILTER=name picks some.

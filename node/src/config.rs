@@ -35,6 +35,10 @@ pub struct Config {
     pub data_listen: DataListen,
     /// Where local programs reach this node. Loopback only. Port 0 picks a free one.
     pub gateway: SocketAddr,
+    /// Files of more bytes than this are offered in chunks to Hugging Face clients, which refuse them whole.
+    pub chunks_above: u64,
+    /// The cache folder of Hugging Face clients in which files that are here are shown when one is asked for.
+    pub hf_cache: Option<PathBuf>,
     /// Nodes to start from, as multiaddrs that end in `/p2p/<peer id>`.
     pub bootstrap: Vec<String>,
     /// Whether nodes on the same LAN are looked for by multicast DNS.
@@ -171,6 +175,10 @@ struct NetworkSection {
 struct GatewaySection {
     #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunks_above: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hf_cache: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -204,6 +212,8 @@ impl Config {
                 .gateway
                 .or(file.gateway.listen)
                 .unwrap_or(defaults::GATEWAY),
+            chunks_above: file.gateway.chunks_above.unwrap_or(defaults::CHUNKS_ABOVE),
+            hf_cache: file.gateway.hf_cache,
             bootstrap,
             mdns: overrides.mdns.or(file.network.mdns).unwrap_or(true),
             cache_bytes_max: file.cache.bytes_max,
@@ -339,6 +349,21 @@ pub fn show(home: &Home, overrides: &Overrides) -> Result<ConfigResponse, ErrorB
                 "where local programs reach this node; loopback only",
             ),
             entry(
+                "gateway.chunks_above",
+                config.chunks_above.into(),
+                source(false, file.gateway.chunks_above.is_some()),
+                "files of more bytes than this are offered in chunks to Hugging Face clients, which refuse them whole",
+            ),
+            entry(
+                "gateway.hf_cache",
+                config
+                    .hf_cache
+                    .map(|path| path.display().to_string())
+                    .into(),
+                source(false, file.gateway.hf_cache.is_some()),
+                "cache folder of Hugging Face clients, such as /home/me/.cache/huggingface/hub: what they ask for and is here is put there without a second copy; `none` for no such folder",
+            ),
+            entry(
                 "cache.bytes_max",
                 config.cache_bytes_max.into(),
                 source(false, file.cache.bytes_max.is_some()),
@@ -417,6 +442,19 @@ fn web_seeds(entries: &[String]) -> Result<Vec<WebSeed>, ErrorBody> {
         .collect()
 }
 
+/// Another program's folder: whole, because a node's working directory is nobody's business.
+fn hf_cache(key: &str, value: &str) -> Result<Option<PathBuf>, ErrorBody> {
+    if value.is_empty() || value == "none" {
+        return Ok(None);
+    }
+    let path = PathBuf::from(value);
+    if path.is_absolute() {
+        Ok(Some(path))
+    } else {
+        Err(misfit(key, value, &"write the whole path"))
+    }
+}
+
 /// A value with several parts.
 fn list(value: &str) -> Vec<String> {
     let parts = value.split(',').map(str::trim);
@@ -440,6 +478,8 @@ pub fn set(home: &Home, key: &str, value: &str) -> Result<(), ErrorBody> {
         "network.data_listen" => file.network.data_listen = parse(key, value, unset)?,
         "network.mdns" => file.network.mdns = parse(key, value, unset)?,
         "gateway.listen" => file.gateway.listen = parse(key, value, unset)?,
+        "gateway.chunks_above" => file.gateway.chunks_above = parse(key, value, unset)?,
+        "gateway.hf_cache" => file.gateway.hf_cache = hf_cache(key, value)?,
         "cache.bytes_max" => file.cache.bytes_max = parse(key, value, unset || value == "none")?,
         "network.bootstrap" => file.network.bootstrap = list(value),
         "origin.hub" => {

@@ -13,6 +13,8 @@ pub const GATEWAY_PORT: u16 = 4780;
 pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT);
 /// Where local programs reach this node. Loopback: the port can change what the node does.
 pub const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), GATEWAY_PORT);
+/// Files of more bytes than this are offered in chunks: the official Hugging Face client refuses them whole.
+pub const CHUNKS_ABOVE: u64 = 50_000_000_000;
 /// How often unpinned blobs are looked for; a sweep reads metadata only.
 pub const COLLECT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a head says others may serve it without asking again.

@@ -38,7 +38,7 @@ use weft_registry::Registry;
 pub(crate) use self::{
     card::{front_matter, parse as parse_card},
     change::{Base, Next},
-    hf_cache::{commit_id, content_id},
+    hf_cache::{commit_id, content_id, link},
     hub::HeldTip,
 };
 use crate::{

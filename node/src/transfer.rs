@@ -71,7 +71,6 @@ use weft_protocol::{
 };
 use weft_registry::Registry;
 
-pub(crate) use self::near::{Answerer, Body as NearBody, Reply, is_near};
 use self::{actor::Actor, collect::Collector, context::Context, link::Keys};
 pub use self::{
     counters::{Counters, PeerBytes},
@@ -80,6 +79,10 @@ pub use self::{
     origins::OpenOrigin,
     place::{PlaceError, Placed},
     read::ReadError,
+};
+pub(crate) use self::{
+    near::{Answerer, Body as NearBody, Reply, is_near},
+    place::lend,
 };
 pub use crate::store::ImportError;
 use crate::store::{self, BlobStore};

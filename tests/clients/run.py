@@ -1,38 +1,15 @@
-"""Runs the checks of this folder against a node of its own. Usage: run.py, with WEFT_BIN in the environment."""
+"""Runs the checks of this folder against nodes of their own. Usage: run.py [WORD..], with WEFT_BIN in the environment."""
 
-import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 import content
+from nodes import Node
 
 HERE = pathlib.Path(__file__).parent
-WEFT = os.environ["WEFT_BIN"]
-
-
-def weft(*arguments):
-    out = subprocess.run([WEFT, "--json", *arguments], check=True, stdout=subprocess.PIPE)
-    return json.loads(out.stdout)
-
-
-def start(scratch):
-    """Starts a node and waits until it says that it is ready."""
-    os.environ["WEFT_HOME"] = str(scratch / "home")
-    ready = scratch / "ready"
-    log = open(scratch / "node.log", "wb")
-    command = [WEFT, "serve", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--no-mdns", "-v",
-               "--ready-file", str(ready)]
-    node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    while not ready.exists():
-        if node.poll() is not None:
-            sys.exit("the node ended: " + (scratch / "node.log").read_text())
-        time.sleep(0.05)
-    return node
 
 
 def publish(scratch):
@@ -55,10 +32,10 @@ def publish(scratch):
 def main():
     with tempfile.TemporaryDirectory(prefix="weft-clients-") as name:
         scratch = pathlib.Path(name)
-        node = start(scratch)
+        node = Node(scratch, "node").start()
         try:
-            weft("id", "new", "--alias", "alice")
-            variables = weft("env", "--hf")
+            node.weft("id", "new", "--alias", "alice")
+            variables = node.weft("env", "--hf")
             os.environ.update(
                 HF_ENDPOINT=variables["HF_ENDPOINT"],
                 CLIENTS_TOKEN=variables["HF_TOKEN"],
@@ -67,6 +44,9 @@ def main():
                 HF_HUB_DISABLE_PROGRESS_BARS="1",
                 HF_HUB_DISABLE_UPDATE_CHECK="1",
                 HF_HUB_DISABLE_TELEMETRY="1",
+                # Ten seconds are not enough on a machine that builds something else meanwhile.
+                HF_HUB_ETAG_TIMEOUT="120",
+                HF_HUB_DOWNLOAD_TIMEOUT="120",
             )
             # A token of somebody else's hub, as most users have one.
             (scratch / "hf").mkdir()
@@ -78,15 +58,17 @@ def main():
 
             print(f"huggingface_hub {huggingface_hub.__version__}", flush=True)
             publish(scratch)
-            suite = unittest.defaultTestLoader.discover(str(HERE))
+            # All checks, or those whose name holds a word.
+            loader = unittest.defaultTestLoader
+            loader.testNamePatterns = [f"*{word}*" for word in sys.argv[1:]] or None
+            suite = loader.discover(str(HERE))
             result = unittest.TextTestRunner(verbosity=1).run(suite)
             if not result.wasSuccessful():
                 print("--- the node's log ends so:")
-                print((scratch / "node.log").read_text()[-4000:])
+                print(node.log.read_text()[-4000:])
                 sys.exit(1)
         finally:
-            node.terminate()
-            node.wait()
+            node.stop()
 
 
 if __name__ == "__main__":

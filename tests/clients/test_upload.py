@@ -11,6 +11,13 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 
+def run(command, env):
+    """Runs a program, and says what it said if it fails."""
+    ended = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if ended.returncode != 0:
+        raise AssertionError(f"{command} ended with {ended.returncode}: {ended.stdout}")
+
+
 class Upload(unittest.TestCase):
     def setUp(self):
         self.api = HfApi(token=os.environ["CLIENTS_TOKEN"])
@@ -38,8 +45,7 @@ class Upload(unittest.TestCase):
         env = dict(os.environ, HF_HUB_DISABLE_XET="1", HF_TOKEN=os.environ["CLIENTS_TOKEN"])
         program = pathlib.Path(sys.executable).with_name("hf")
         for _ in range(2):
-            command = [program, "upload", self.repo, folder.name, "."]
-            subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            run([program, "upload", self.repo, folder.name, "."], env)
         self.assertEqual(self.read("w.bin"), data)
 
     def test_large_files_go_in_chunks_where_the_client_wants_it(self):
@@ -55,8 +61,7 @@ class Upload(unittest.TestCase):
         # The second shares chunks with the first, which are not sent again.
         for data in (noise + numbers + text, noise + text + numbers + b"more"):
             pathlib.Path(folder.name, "w.bin").write_bytes(data)
-            command = [program, "upload", self.repo, folder.name, "."]
-            subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            run([program, "upload", self.repo, folder.name, "."], env)
             self.assertEqual(self.read("w.bin"), data)
 
     def test_a_commit_changes_several_files_at_once(self):

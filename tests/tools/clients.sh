@@ -1,9 +1,33 @@
 #!/usr/bin/env bash
 # Runs the checks with Hugging Face clients, each set of versions in a virtual environment of its own under the target
-# directory. Only when PyPI cannot be reached are they skipped, and that is said loudly.
+# directory, and with a browser. Only what cannot be installed is skipped, and that is said loudly.
+# Arguments are words that the names of the checks to run hold.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target="${CARGO_TARGET_DIR:-target}"
+
+skipped() {
+  local line="*** SKIPPED: $1 ***"
+  echo "$line" >&2
+  if [ -n "${WEFT_SKIPPED:-}" ]; then echo "$line" >> "$WEFT_SKIPPED"; fi
+}
+
+browser() {
+  local name
+  for name in "${CLIENTS_BROWSER:-}" chromium-headless-shell chromium chromium-browser google-chrome; do
+    if [ -n "$name" ] && command -v "$name"; then return; fi
+  done
+  return 1
+}
+if ! browser >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo 'installing chromium for the check with a browser' >&2
+  export DEBIAN_FRONTEND=noninteractive
+  { apt-get -qq update; for package in chromium-headless-shell chromium; do
+      apt-get -qq install -y --no-install-recommends $package && break
+    done; } >/dev/null 2>&1 || true
+fi
+CLIENTS_BROWSER=$(browser) || skipped 'a web page elsewhere was NOT tried in a browser: there is no chromium here'
+export CLIENTS_BROWSER
 
 for requirements in tests/clients/newest.txt tests/clients/last-0x.txt; do
   venv="$target/clients-$(basename "$requirements" .txt)"
@@ -11,12 +35,12 @@ for requirements in tests/clients/newest.txt tests/clients/last-0x.txt; do
     rm -rf "$venv"
     python3 -m venv "$venv"
     if ! "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"; then
-      line="*** SKIPPED: the checks with Hugging Face clients did NOT run: PyPI gave none of $requirements ***"
-      echo "$line" >&2
-      if [ -n "${WEFT_SKIPPED:-}" ]; then echo "$line" >> "$WEFT_SKIPPED"; fi
+      skipped "the checks with Hugging Face clients did NOT run: PyPI gave none of $requirements"
       continue
     fi
     cp "$requirements" "$venv/installed.txt"
   fi
-  PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" tests/clients/run.py
+  PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" tests/clients/run.py "$@"
+  # The browser is the same for all.
+  unset CLIENTS_BROWSER
 done

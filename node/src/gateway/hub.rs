@@ -5,9 +5,12 @@
 //! `route` (what is meant) → `repos` (does it exist) → one of `file`, `info`, `tree`, `small`. Bytes come out of
 //! `body`; what is not here is fetched for as long as somebody reads it (`demand`). Writing wants this node's token:
 //! `write` makes repositories, branches and tags, `lfs`, `xet` and `staging` take contents in, `commits` signs revisions.
+//! `chunks` hands out files that clients do not take whole, `cached` shares one copy with their cache.
 
 mod body;
 mod cache;
+mod cached;
+mod chunks;
 mod commit;
 mod commits;
 mod demand;
@@ -63,6 +66,7 @@ struct Hub {
     demand: Arc<demand::Demand>,
     staging: staging::Staging,
     upload_key: [u8; 32],
+    passes: chunks::Passes,
 }
 
 /// One request, apart from its body.
@@ -103,6 +107,7 @@ pub(super) fn router(operations: Arc<Operations>, tokens: Tokens) -> Router {
         demand: Arc::default(),
         staging: staging::Staging::new(operations.home.uploads()),
         upload_key: tokens.upload_key(),
+        passes: chunks::Passes::default(),
         operations,
         tokens,
     };
@@ -176,6 +181,10 @@ impl Hub {
                 match segments.as_slice() {
                     // The address is the permission.
                     [lfs::UPLOADS, rest @ ..] => lfs::upload(self, call, rest, body).await,
+                    [version @ ("v1" | "v2"), "reconstructions", sha256] if reads => {
+                        chunks::list(self, call, version, sha256).await
+                    }
+                    [chunks::BUNDLES, rest @ ..] if reads => chunks::bundle(self, call, rest).await,
                     segments if reads => small::other(self, call, segments).await,
                     segments => self.write_other(call, segments, body).await,
                 }
@@ -291,6 +300,9 @@ impl Hub {
     ) -> Answer {
         if verb == "xet-write-token" {
             return xet::token(self, call, name).await;
+        }
+        if verb == "xet-read-token" {
+            return chunks::token(self, call, name, &file_path(rest).decoded).await;
         }
         let asked = match (verb, rest.first()) {
             // What follows the revision is a folder.

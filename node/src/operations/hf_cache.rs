@@ -125,7 +125,7 @@ fn folder(manifest: &Manifest, reference: Option<&Reference>) -> String {
 }
 
 /// Makes the name of one file in a snapshot, as a relative link to its blob.
-pub(super) fn link(snapshot: &Path, path: &RepoPath, id: &str) -> io::Result<()> {
+pub(crate) fn link(snapshot: &Path, path: &RepoPath, id: &str) -> io::Result<()> {
     let at = snapshot.join(path.as_str());
     let up = "../".repeat(path.components().count() + 1);
     let target = PathBuf::from(format!("{up}blobs/{id}"));

@@ -99,6 +99,50 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Puts a name for a complete blob at `target`, over whatever is there, without taking space: a hard link to the
+    /// store's own file, a symbolic one to the user's. False where neither can be.
+    ///
+    /// # Errors
+    /// If the file system fails.
+    pub async fn lend(&self, blob: BlobHash, target: PathBuf) -> Result<bool, PlaceError> {
+        let held = self.context.blob(blob).await;
+        let Some(held) = held.filter(|held| held.is_complete() && held.size() > 0) else {
+            return Ok(false);
+        };
+        blocking(move || {
+            let failed = |error| write_error(&target, &error);
+            if !held.is_original() {
+                if fs::metadata(&target).is_ok_and(|there| same_file(&there, held.path())) {
+                    return Ok(true);
+                }
+                return lend(held.path(), &target).map_err(failed);
+            }
+            let temporary = target.with_file_name(temporary_name());
+            fs::remove_file(&temporary).ok();
+            std::os::unix::fs::symlink(held.path(), &temporary)
+                .and_then(|()| fs::rename(&temporary, &target))
+                .map_err(failed)?;
+            Ok(true)
+        })
+        .await
+    }
+}
+
+/// Puts a second name of a file at `target`, over whatever is there. False where there can be none.
+pub(crate) fn lend(from: &Path, target: &Path) -> io::Result<bool> {
+    let temporary = target.with_file_name(temporary_name());
+    fs::remove_file(&temporary).ok();
+    if fs::hard_link(from, &temporary).is_err() {
+        return Ok(false);
+    }
+    let done = make_read_only(&temporary).and_then(|()| fs::rename(&temporary, target));
+    if done.is_err() {
+        fs::remove_file(&temporary).ok();
+    }
+    done.map(|()| true)
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PlaceError> + Send + 'static,
 ) -> Result<T, PlaceError> {

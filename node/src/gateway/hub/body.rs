@@ -17,6 +17,7 @@ use weft_protocol::{
 
 use super::{
     Hub,
+    commit::Commit,
     demand::{Progress, Reader},
     reply::Fault,
     repos::Repo,
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// How long the first bytes may take before the client is told to come again.
-const FIRST_BYTES: Duration = Duration::from_secs(8);
+pub(super) const FIRST_BYTES: Duration = Duration::from_secs(8);
 /// Silence on a connection that is broken by one byte.
 const SILENCE: Duration = Duration::from_secs(4);
 /// What is held back to break silences with: enough for half an hour.
@@ -38,13 +39,29 @@ const STEP: u64 = 1024 * 1024;
 /// How long nothing at all may arrive before the connection is given up.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Makes the body for some bytes of a file; they are fetched if they are not here.
-pub(super) async fn stream(
+/// Makes the body for some bytes of a file; they are fetched if they are not here. The client waits for the first of
+/// them for `patience`.
+pub(super) async fn open(
+    hub: &Hub,
+    repo: &Repo,
+    commit: &Commit,
+    file: &File,
+    bytes: Range<u64>,
+    patience: Duration,
+) -> Result<Body, Fault> {
+    match &repo.origin {
+        Some(origin) => from_hub(hub, origin, file, bytes, patience).await,
+        None => stream(hub, &repo.id, commit.revision, file, bytes, patience).await,
+    }
+}
+
+async fn stream(
     hub: &Hub,
     repository: &RepositoryId,
     revision: RevisionId,
     file: &File,
     bytes: Range<u64>,
+    patience: Duration,
 ) -> Result<Body, Fault> {
     let shutdown = hub.operations.shutdown.clone();
     let local = hub.operations.transfer.local(file.blake3, file.size).await;
@@ -60,15 +77,16 @@ pub(super) async fn stream(
         reader,
         reading,
     };
-    arriving(hub, source, file, bytes).await
+    arriving(hub, source, file, bytes, patience).await
 }
 
 /// Makes the body for some bytes of a file of the hub behind this node.
-pub(super) async fn from_hub(
+async fn from_hub(
     hub: &Hub,
     origin: &Origin,
     file: &File,
     bytes: Range<u64>,
+    patience: Duration,
 ) -> Result<Body, Fault> {
     let found = origin.file(file.path.as_str());
     let (entry, hash) = found.ok_or_else(|| Fault::Node("the file is gone".to_owned()))?;
@@ -82,7 +100,7 @@ pub(super) async fn from_hub(
     let place = Place::new(&origin.snapshot, entry, origin.token.as_ref());
     let reader = origin.hub.read(content, place, bytes.start);
     let source = Source::File { reader, is_part };
-    arriving(hub, source, file, bytes).await
+    arriving(hub, source, file, bytes, patience).await
 }
 
 /// Whether a client that wants to go on may have got wrong bytes before, and has to begin again.
@@ -99,8 +117,9 @@ async fn arriving(
     mut source: Source,
     file: &File,
     bytes: Range<u64>,
+    patience: Duration,
 ) -> Result<Body, Fault> {
-    first_bytes(&mut source, bytes.start, file).await?;
+    first_bytes(&mut source, bytes.start, file, patience).await?;
     source.begin();
     let arriving = Arriving {
         source,
@@ -117,9 +136,14 @@ async fn arriving(
 }
 
 /// Waits until something is here to begin with.
-async fn first_bytes(source: &mut Source, at: u64, file: &File) -> Result<(), Fault> {
+async fn first_bytes(
+    source: &mut Source,
+    at: u64,
+    file: &File,
+    patience: Duration,
+) -> Result<(), Fault> {
     let mut ended = None;
-    let waited = time::timeout(FIRST_BYTES, async {
+    let waited = time::timeout(patience, async {
         while source.ready_from(at) == 0 {
             if let Err(reason) = source.changed().await {
                 ended = Some(reason);

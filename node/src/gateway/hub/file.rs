@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use weft_protocol::manifest::File;
 
 use super::{
-    Hub, body,
+    Hub, body, cached, chunks,
     commit::{COMMIT_LEN, Commit, content_id, lfs},
     range::{self, Wanted},
     reply::{Answer, Fault, REPO_COMMIT, put},
@@ -32,7 +32,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 /// The same for a whole path.
-const PATH: &AsciiSet = &SEGMENT.remove(b'/');
+pub(super) const PATH: &AsciiSet = &SEGMENT.remove(b'/');
 
 /// What is asked of a file.
 #[derive(Debug)]
@@ -153,7 +153,16 @@ async fn content(
         }
     };
     let len = bytes.end - bytes.start;
-    let body = body_for(hub, repo, commit, file, method, bytes).await?;
+    let cache = cached::Place::of(hub, repo, commit, file);
+    if let Some(cache) = cache.as_ref().filter(|_| *method == Method::HEAD) {
+        // Before it asks for the bytes, the client looks whether they have come into its cache.
+        cache.show().await;
+    }
+    let is_last = bytes.end == file.size;
+    let mut body = body_for(hub, repo, commit, file, method, bytes).await?;
+    if let Some(cache) = cache.filter(|_| is_last && *method == Method::GET) {
+        body = cache.share_after(body, len);
+    }
     let mut response = (status, body).into_response();
     let name = file.path.file_name();
     put(&mut response, header::CONTENT_TYPE, content_type(name));
@@ -172,6 +181,7 @@ async fn content(
     if lfs(file).is_some() {
         put(&mut response, LINKED_ETAG, &etag);
         put(&mut response, LINKED_SIZE, &file.size.to_string());
+        chunks::offer(hub, repo, commit, file, request, &mut response);
     }
     Ok(response)
 }
@@ -192,10 +202,7 @@ async fn body_for(
     if *method == Method::HEAD || bytes.is_empty() {
         return Ok(Body::empty());
     }
-    match &repo.origin {
-        Some(origin) => body::from_hub(hub, origin, file, bytes).await,
-        None => body::stream(hub, &repo.id, commit.revision, file, bytes).await,
-    }
+    body::open(hub, repo, commit, file, bytes, body::FIRST_BYTES).await
 }
 
 /// Whether the client has this content already. Only asked of commits, where it can never become wrong.
