@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the rivals where they are missing and runs the benchmark. Arguments go to bench.py, or to crowd.py
-# after the word `crowd`.
+# after the word `crowd`, or to hub.py after the word `hub`.
 #
 # What cannot be installed (no root, no network) is left out of the table; the benchmark says so.
 set -euo pipefail
@@ -51,5 +51,6 @@ fi
 
 case ${1:-} in
   crowd) "$python" "$here/crowd.py" "${@:2}" ;;
+  hub) "$python" "$here/hub.py" "${@:2}" ;;
   *) "$python" "$here/bench.py" "$@" ;;
 esac

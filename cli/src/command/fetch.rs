@@ -8,12 +8,13 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use weft_node::api::{ErrorCode, FetchRequest, FetchResult, Freshness, Source, route};
+use weft_node::api::{ErrorCode, FetchRequest, FetchResult, Freshness, HubToken, Source, route};
 
 use super::network::Network;
 use crate::{
     context::Context,
     failure::fail,
+    home::Files,
     render::{Column, Style, Table, repository, short_revision},
     units::{Size, Span, parse_duration},
 };
@@ -26,7 +27,7 @@ Examples:
   weft fetch alice/tiny --into hf-cache           into the cache of Hugging Face clients, without a second copy
   weft fetch alice/tiny --into ollama             for `ollama run alice/tiny`, without a second copy
   weft fetch alice/tiny@3fa85c21 --json           a revision, by 8 or more characters of its id
-  weft fetch hf:org/name@main                     what the hub of `origin.hub` has
+  weft fetch hf:org/name@main                     what the hub of `origin.hub` has; HF_TOKEN opens what is gated
   weft fetch REF --web-seed https://example.org/models/tiny
   weft fetch REF --bootstrap /ip4/192.0.2.1/tcp/4777/p2p/12D3KooW…
 
@@ -92,7 +93,10 @@ impl Place {
 
 pub(crate) fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     let network = arguments.network.clone();
-    let request = request(arguments)?;
+    let mut request = request(arguments)?;
+    if request.reference.starts_with("hf:") {
+        request.token = hub_token(context)?;
+    }
     let client = context.network(&network)?;
     let mut meter = context.screen.meter();
     let fetched: anyhow::Result<FetchResult> =
@@ -125,7 +129,16 @@ fn request(arguments: Arguments) -> anyhow::Result<FetchRequest> {
         seed: !arguments.no_seed,
         timeout_seconds: arguments.timeout.map(|timeout| timeout.as_secs().max(1)),
         web_seeds: arguments.web_seeds,
+        token: None,
     })
+}
+
+/// What HF_TOKEN holds for another hub. This node's own token, which `weft env --hf` puts there, goes nowhere.
+fn hub_token(context: &Context) -> anyhow::Result<Option<HubToken>> {
+    let token = env::var("HF_TOKEN").unwrap_or_default().trim().to_owned();
+    let own = std::fs::read_to_string(Files::new(&context.home()?).token).unwrap_or_default();
+    let is_own = token == own.trim() || token == weft_node::hub_token(&own);
+    Ok((!token.is_empty() && !is_own).then_some(HubToken(token)))
 }
 
 fn absolute(path: &Path) -> anyhow::Result<String> {

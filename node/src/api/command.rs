@@ -1,8 +1,21 @@
 //! Commands that move, keep or drop models.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{IdentityPhrase, Source};
+
+/// Somebody's token for a hub: sent along, shown nowhere.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HubToken(pub String);
+
+impl fmt::Debug for HubToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HubToken(hidden)")
+    }
+}
 
 /// Signs a folder as a new revision and starts seeding it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +86,9 @@ pub struct FetchRequest {
     pub timeout_seconds: Option<u64>,
     /// Folders on web servers that hold the files too: HTTP or HTTPS URLs.
     pub web_seeds: Vec<String>,
+    /// For `hf:` references: shown to the hub behind the node with these requests, and kept nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<HubToken>,
 }
 
 impl Default for FetchRequest {
@@ -85,6 +101,7 @@ impl Default for FetchRequest {
             seed: true,
             timeout_seconds: None,
             web_seeds: Vec::new(),
+            token: None,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{Operations, Reporter, blocking_io, hf_cache};
 use crate::{
     api::{ErrorBody, ErrorCode, FetchRequest, FetchResult, Phase, Progress, Source},
     error,
-    upstream::{Entry, Kind, Snapshot, Trouble, Upstream},
+    upstream::{Entry, Kind, Snapshot, Token, Trouble, Upstream},
 };
 
 /// What such references begin with.
@@ -111,12 +111,18 @@ impl Operations {
     pub(super) async fn hold_from_hub(
         &self,
         reference: &HubReference,
+        token: Option<&Token>,
         reporter: &Reporter,
     ) -> Result<Held, ErrorBody> {
         let hub = self.hub()?;
         let revision = reference.revision.as_deref().unwrap_or("main");
-        let asked = hub.resolve(reference.kind, &reference.id, revision, None);
+        let asked = hub.resolve(reference.kind, &reference.id, revision, token);
         let snapshot = asked.await.map_err(|trouble| of_trouble(&trouble))?;
+        if !snapshot.public && token.is_none() {
+            let message = format!("`{}` is not for everybody", reference.id);
+            return Err(ErrorBody::new(ErrorCode::Refused, message)
+                .with_hint("`weft fetch` takes the hub's token from HF_TOKEN"));
+        }
         let bytes_total = snapshot.files.iter().map(|file| file.size).sum();
         let bytes_before = hub.bytes_here(&snapshot);
         let report = |bytes_done| {
@@ -127,7 +133,7 @@ impl Operations {
                 ..Progress::default()
             });
         };
-        let fetched = hub.fetch_all(&snapshot, None, report).await;
+        let fetched = hub.fetch_all(&snapshot, token, report).await;
         let files = fetched.map_err(|reason| ErrorBody::new(ErrorCode::Offline, reason))?;
         Ok(Held {
             snapshot,
@@ -145,7 +151,12 @@ impl Operations {
     ) -> Result<FetchResult, ErrorBody> {
         let start = std::time::Instant::now();
         let reference = HubReference::parse(&request.reference)?;
-        let holding = self.hold_from_hub(&reference, reporter);
+        let token = request.token.as_ref().map(|token| {
+            Token::bearer(&token.0)
+                .ok_or_else(|| ErrorBody::new(ErrorCode::Usage, "the hub's token is not a token"))
+        });
+        let token = token.transpose()?;
+        let holding = self.hold_from_hub(&reference, token.as_ref(), reporter);
         let held = match request.timeout_seconds {
             None => holding.await?,
             Some(seconds) => time::timeout(Duration::from_secs(seconds), holding)

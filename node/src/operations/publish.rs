@@ -71,7 +71,7 @@ impl Operations {
         reporter: &Reporter,
     ) -> Result<PublishRequest, ErrorBody> {
         let reference = HubReference::parse(from)?;
-        let held = self.hold_from_hub(&reference, reporter).await?;
+        let held = self.hold_from_hub(&reference, None, reporter).await?;
         let folder = self.hub_folder(&reference, &held);
         let folder = self.show_hub(&held, folder).await?;
         request.directory = folder.display().to_string();

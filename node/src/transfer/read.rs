@@ -11,6 +11,8 @@ use crate::store::{BlobStore, Error};
 
 /// Bytes read and checked at once.
 const PART_LEN: u64 = 512 * 1024;
+/// The same at the beginning: somebody waits for the first byte. Each part is twice as long as the one before.
+const FIRST_PART_LEN: u64 = 32 * 1024;
 
 /// Why bytes could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +36,16 @@ impl Handle {
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, ReadError>> + Send + use<> {
         let store = self.context.store.clone();
-        stream::unfold(Some(range), move |rest| {
+        stream::unfold(Some((range, FIRST_PART_LEN)), move |state| {
             let store = store.clone();
             async move {
-                let rest = rest.filter(|rest| !rest.is_empty())?;
-                let read = tokio::task::spawn_blocking(move || part(&store, &blob, rest)).await;
+                let (rest, len) = state.filter(|(rest, _)| !rest.is_empty())?;
+                let read =
+                    tokio::task::spawn_blocking(move || part(&store, &blob, rest, len)).await;
+                let next = PART_LEN.min(2 * len);
                 match read {
                     Ok(Ok((bytes, _))) if bytes.is_empty() => None,
-                    Ok(Ok((bytes, rest))) => Some((Ok(bytes), Some(rest))),
+                    Ok(Ok((bytes, rest))) => Some((Ok(bytes), Some((rest, next)))),
                     Ok(Err(error)) => Some((Err(missing(blob, error.to_string())), None)),
                     Err(error) => Some((Err(missing(blob, error.to_string())), None)),
                 }
@@ -63,13 +67,14 @@ fn part(
     store: &BlobStore,
     hash: &BlobHash,
     range: Range<u64>,
+    len: u64,
 ) -> Result<(Bytes, Range<u64>), Error> {
     let blob = store.blob(hash).ok_or(Error::Missing {
         blob: *hash,
         offset: range.start,
     })?;
     // Parts end where groups do, so that none is read twice.
-    let next = (range.start / PART_LEN + 1) * PART_LEN;
+    let next = (range.start / len + 1) * len;
     let mut part = range.start..range.end.min(next);
     if !blob.has(&(part.start..part.end.min(blob.size())))
         && let Err(Error::Missing { offset, .. }) = blob.read_verified(part.clone())

@@ -47,6 +47,13 @@ impl Token {
         value.set_sensitive(true);
         Self(value)
     }
+
+    /// Out of what a user wrote; `None` if no token looks like that.
+    pub(crate) fn bearer(token: &str) -> Option<Self> {
+        let token = token.trim();
+        let value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+        (!token.is_empty()).then(|| Self::new(&value))
+    }
 }
 
 impl fmt::Debug for Token {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use weft_tests::{Options, World, model::MIB, wait::PATIENCE, wait_for};
+use weft_tests::{Options, World, model::MIB, safetensors, wait::PATIENCE, wait_for};
 
 /// For each open stream at most one piece may be fetched again. One provider serves a few streams, and
 /// files of this size have the smallest pieces.
@@ -100,4 +100,56 @@ fn killed_publisher_loses_nothing_it_had_acknowledged() -> Result<()> {
     model.assert_same(&fetched.path)?;
     let fetched = bob.fetch(&first.reference)?;
     small.assert_same(&fetched.path)
+}
+
+#[test]
+fn killed_while_copying_what_is_shared_goes_on_copying() -> Result<()> {
+    const TENSOR: u64 = 4 * MIB + 24;
+    const TENSORS: usize = 24;
+    let world = World::new()?;
+    let names: Vec<String> = (0..TENSORS).map(|n| format!("t{n}")).collect();
+    let file = |labels: &[String]| {
+        let tensors: Vec<safetensors::Content<'_>> = names
+            .iter()
+            .zip(labels)
+            .map(|(name, label)| (name.as_str(), label.as_str(), TENSOR))
+            .collect();
+        safetensors::file(&tensors, "")
+    };
+    let model = world.model("m", &[("config.json", 700)], 23)?;
+    let mut labels = names.clone();
+    model.write("model.safetensors", &file(&labels))?;
+    let alice = world.node("alice", Options::default())?;
+    let mut newest = alice.publish(&model, "m")?;
+    let mut random = fastrand::Rng::with_seed(23);
+
+    // Connections of the killed stay open at the other end for half a minute, and one node may have four.
+    for round in 0..6 {
+        let mut bob = world.node_knowing(&format!("bob{round}"), &alice)?;
+        bob.fetch(&newest.reference)?;
+        labels[random.usize(0..TENSORS)] = format!("round {round}");
+        model.write("model.safetensors", &file(&labels))?;
+        newest = alice.publish(&model, "m")?;
+        let before = alice.uploaded()?;
+        let mut job = bob.job(&["--json", "fetch", &newest.reference])?;
+        let limit = Duration::from_millis(random.u64(1..500));
+        let begin = std::time::Instant::now();
+        // The moment is drawn; a fetch that is done sooner was not caught, which is no harm.
+        wait_for("the moment", PATIENCE, || {
+            Ok((begin.elapsed() > limit || job.ended()?.is_some()).then_some(()))
+        })?;
+        bob.kill()?;
+        drop(job);
+        bob.start()?;
+        let fetched = bob.fetch(&newest.reference)?;
+        model.assert_same(&fetched.path)?;
+        let sent = alice.uploaded()? - before;
+        ensure!(
+            sent <= TENSOR + MIB / 4 + AGAIN_MAX,
+            "round {round}, killed after {limit:?}: {sent} bytes were sent\n{}",
+            bob.log()
+        );
+        bob.kill()?;
+    }
+    Ok(())
 }

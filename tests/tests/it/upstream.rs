@@ -296,6 +296,26 @@ fn gated_repository_is_between_the_user_and_the_hub() -> Result<()> {
     ensure!(get(&alice, &path)?.status == 401);
     let own = format!("Bearer {}", own.trim());
     ensure!(http::get(alice.gateway(), &path, &[("Authorization", &own)])?.status == 401);
+    // The command line shows what HF_TOKEN holds, unless that is this node's own, as `weft env --hf` sets it.
+    let reference = format!("hf:{ID}");
+    let fetch = |token: &str| -> Result<std::process::Output> {
+        let mut command = program::command(alice.home(), &["fetch", &reference])?;
+        Ok(command.env("HF_TOKEN", token).output()?)
+    };
+    let writer = alice.json(&["env", "--hf"])?;
+    let writer = writer["HF_TOKEN"].as_str().context("a token")?;
+    for none in ["", writer] {
+        let refused = fetch(none)?;
+        ensure!(!refused.status.success(), "{refused:?}");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(said.contains("not for everybody"), "{none}: {said}");
+    }
+    let fetched = fetch(TOKEN)?;
+    ensure!(fetched.status.success(), "{fetched:?}");
+    model.assert_same(String::from_utf8(fetched.stdout)?.trim())?;
+    // To publish it is to give it to everybody.
+    let published = alice.weft(&["publish", "--from", &reference, "--name", "mine"])?;
+    ensure!(published.code != Some(0), "{published:?}");
     ensure!(
         hub.tokens() == [bearer.clone(), "Bearer hf_other".to_owned()],
         "{:?}",

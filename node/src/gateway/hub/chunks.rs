@@ -304,13 +304,13 @@ fn unpacked(sent: &Range<u64>, number: u64, size: u64) -> Option<Range<u64>> {
     let start = number.checked_mul(BUNDLE)?;
     let whole = start..size.min(start.checked_add(BUNDLE)?);
     let place = |at: u64| {
-        Some(
-            (start + at / (CHUNK + HEAD) * CHUNK + (at % (CHUNK + HEAD)).saturating_sub(HEAD))
-                .min(whole.end),
-        )
+        let into = (at % (CHUNK + HEAD)).saturating_sub(HEAD);
+        (start + at / (CHUNK + HEAD) * CHUNK + into).min(whole.end)
     };
-    let bytes = place(sent.start)?..place(sent.end)?;
-    (packed(&bytes, number) == *sent && bytes.start < bytes.end).then_some(bytes)
+    let bytes = place(sent.start)..place(sent.end);
+    let is_whole = |at: u64| at.is_multiple_of(CHUNK) || at == whole.end;
+    let is_good = is_whole(bytes.start) && is_whole(bytes.end) && bytes.start < bytes.end;
+    (is_good && packed(&bytes, number) == *sent).then_some(bytes)
 }
 
 /// `GET /cdn/{pass}/{sha256}/{number}`: some chunks of a bundle.
