@@ -66,9 +66,7 @@ fn a_limit_that_is_lifted_lets_a_running_download_go() -> Result<()> {
         let done = fetcher.bytes_done(&publication.revision)?;
         Ok(done.filter(|bytes| *bytes > 0).map(drop))
     })?;
-    fetcher
-        .weft(&["config", "set", "limit.down", ""])?
-        .ok()?;
+    fetcher.weft(&["config", "set", "limit.down", ""])?.ok()?;
     job.finish()?.ok()?;
     model.assert_same(fetcher.fetch(&publication.reference)?.path)
 }
