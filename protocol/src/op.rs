@@ -5,6 +5,7 @@
 
 use crate::{
     id::{NodeId, ObjectId, PublisherId, RepositoryId, RevisionId},
+    infer::hosts::Audience,
     sign::Envelope,
     time::Timestamp,
 };
@@ -154,6 +155,8 @@ pub struct RevisionRecord {
     pub bytes_total: u64,
     /// When it was last asked for.
     pub used: Timestamp,
+    /// Whose questions about it are answered here, if anybody's.
+    pub host: Option<Audience>,
 }
 
 /// A peer worth trying first after a restart.

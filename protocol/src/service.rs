@@ -18,6 +18,7 @@ mod facts;
 mod fetches;
 mod freshness;
 mod gossip;
+mod hosting;
 mod input;
 mod leaves;
 mod mirrors;
@@ -42,6 +43,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use command::*;
 pub use event::*;
 use fastrand::Rng;
+pub use hosting::Admission;
 pub use input::*;
 pub(crate) use outbox::Outbox;
 pub use output::*;
@@ -97,6 +99,7 @@ pub struct Service {
     mirrors: mirrors::Mirrors,
     freshness: freshness::Signer,
     gossip: gossip::Seen,
+    seekers: hosting::Seekers,
     limits: Limits,
     /// What the driver was told last.
     rates: Rates,
@@ -136,6 +139,7 @@ impl Service {
             mirrors: mirrors::Mirrors::new(&snapshot, now.instant),
             freshness: freshness::Signer::default(),
             gossip: gossip::Seen::default(),
+            seekers: hosting::Seekers::default(),
             limits: Limits::default(),
             rates: Rates::default(),
             partial_logs: BTreeMap::new(),

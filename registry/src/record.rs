@@ -7,6 +7,7 @@ use minicbor::{
 };
 use weft_protocol::{
     id::{ObjectId, PublisherId, RepositoryId, RepositoryName},
+    infer::hosts::Audience,
     op::{MirrorRecord, MirrorScope, PeerRecord, Pin, RevisionRecord, RevisionState},
     sign::Envelope,
     time::Timestamp,
@@ -141,14 +142,29 @@ impl Record for RevisionRecord {
             Pin::Mirror => 1,
             Pin::User => 2,
         };
-        e.array(7)?
+        e.array(7 + u64::from(self.host.is_some()))?
             .encode(&self.repository)?
             .encode(self.revision)?;
         e.u8(state)?.u8(pin)?.bool(self.seed)?;
-        e.u64(self.bytes_total)?.u64(self.used.0)?.ok()
+        e.u64(self.bytes_total)?.u64(self.used.0)?;
+        match &self.host {
+            None => {}
+            Some(Audience::Everyone) => e.array(1)?.u8(0)?.ok()?,
+            Some(Audience::Follows) => e.array(1)?.u8(1)?.ok()?,
+            Some(Audience::Nodes(nodes)) => {
+                e.array(2)?.u8(2)?.array(nodes.len() as u64)?;
+                nodes.iter().try_for_each(|node| e.encode(node)?.ok())?;
+            }
+        }
+        e.ok()
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, ReadError> {
-        array(d, 7)?;
+        // What nobody may ask about ends after the seventh.
+        let hosted = match d.array()? {
+            Some(7) => false,
+            Some(8) => true,
+            _ => return Err(ReadError::message("wrong number of items")),
+        };
         Ok(Self {
             repository: d.decode()?,
             revision: d.decode()?,
@@ -166,7 +182,19 @@ impl Record for RevisionRecord {
             seed: d.bool()?,
             bytes_total: d.u64()?,
             used: Timestamp(d.u64()?),
+            host: if hosted { Some(audience(d)?) } else { None },
         })
+    }
+}
+
+fn audience(d: &mut Decoder<'_>) -> Result<Audience, ReadError> {
+    match (d.array()?, d.u8()?) {
+        (Some(1), 0) => Ok(Audience::Everyone),
+        (Some(1), 1) => Ok(Audience::Follows),
+        (Some(2), 2) => Ok(Audience::Nodes(
+            list(d, |d| d.decode())?.into_iter().collect(),
+        )),
+        _ => Err(ReadError::message("unknown audience")),
     }
 }
 
@@ -323,15 +351,24 @@ mod tests {
         check(&envelope);
         check(&vec![envelope.clone(), envelope]);
         check(&Vec::<Envelope>::new());
-        check(&RevisionRecord {
-            repository: repository.clone(),
-            revision: id,
-            state: RevisionState::Wanted,
-            pin: Pin::Mirror,
-            seed: false,
-            bytes_total: u64::MAX,
-            used: Timestamp(6),
-        });
+        let nodes = [NodeId::new([1; 32]), NodeId::new([2; 32])];
+        for host in [
+            None,
+            Some(Audience::Everyone),
+            Some(Audience::Follows),
+            Some(Audience::Nodes(nodes.into())),
+        ] {
+            check(&RevisionRecord {
+                repository: repository.clone(),
+                revision: id,
+                state: RevisionState::Wanted,
+                pin: Pin::Mirror,
+                seed: false,
+                bytes_total: u64::MAX,
+                used: Timestamp(6),
+                host,
+            });
+        }
         for (scope, bytes_max) in [
             (MirrorScope::Publisher(repository.publisher), None),
             (MirrorScope::Repository(repository), Some(0)),

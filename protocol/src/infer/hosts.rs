@@ -7,7 +7,7 @@ use std::{
 
 use super::{Refusal, peer::Load};
 use crate::{
-    id::{NodeId, RepositoryId, RevisionId},
+    id::NodeId,
     limits,
     time::{Instant, Timestamp},
 };
@@ -37,19 +37,6 @@ impl Audience {
     pub fn names(&self, asker: &NodeId) -> bool {
         matches!(self, Self::Nodes(nodes) if nodes.contains(asker))
     }
-}
-
-/// A standing offer to answer questions about a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostRecord {
-    /// The repository.
-    pub repository: RepositoryId,
-    /// The revision.
-    pub revision: RevisionId,
-    /// Whose questions.
-    pub audience: Audience,
-    /// When it was made.
-    pub created: Timestamp,
 }
 
 /// What is known of one host.

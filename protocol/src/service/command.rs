@@ -1,7 +1,8 @@
 //! What the user may ask of the machine, and what it answers.
 
 use crate::{
-    id::{PublisherId, RepositoryId, RevisionId},
+    id::{NodeId, PublisherId, RepositoryId, RevisionId},
+    infer::hosts::Audience,
     op::{MirrorRecord, MirrorScope, Pin},
     refs::RefName,
     sign::Envelope,
@@ -78,6 +79,21 @@ pub enum Command {
         /// Which revision; all if absent.
         revision: Option<RevisionId>,
     },
+    /// Answers questions of others about a complete revision from now on, and announces it; takes such an offer back
+    /// without an audience.
+    Host {
+        /// Which repository.
+        repository: RepositoryId,
+        /// Which revision; without an audience all that are hosted if absent.
+        revision: Option<RevisionId>,
+        /// Whose questions.
+        audience: Option<Audience>,
+    },
+    /// Looks for nodes that answer questions about a model.
+    FindHosts {
+        /// Which.
+        revision: RevisionId,
+    },
     /// Follows heads and fetches what they name.
     Mirror(MirrorRecord),
     /// Stops following.
@@ -131,6 +147,8 @@ pub enum Outcome {
         /// The new revision.
         revision: RevisionId,
     },
+    /// Nodes that say that they answer questions about a model; none if nobody was found.
+    Hosts(Vec<NodeId>),
     /// Nothing to tell beyond success.
     Done,
     /// So many revisions were forgotten, freeing at most so many bytes.
@@ -167,7 +185,7 @@ pub struct Fetched {
     /// Bytes that were here already.
     pub bytes_reused: u64,
     /// Verified bytes by peer, most first.
-    pub sources: Vec<(crate::id::NodeId, u64)>,
+    pub sources: Vec<(NodeId, u64)>,
 }
 
 /// Why a command failed. Each variant has one exit code.

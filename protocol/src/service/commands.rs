@@ -85,6 +85,12 @@ impl Service {
                 repository,
                 revision,
             } => self.unseed(id, &repository, revision),
+            Command::Host {
+                repository,
+                revision,
+                audience,
+            } => self.host(id, &repository, revision, audience.as_ref()),
+            Command::FindHosts { revision } => self.find_hosts(id, revision),
             Command::Mirror(record) => {
                 let after = After::Mirror {
                     command: id,
@@ -113,7 +119,9 @@ impl Service {
                 self.reply(id, Ok(Outcome::Done));
             }
             Command::Cancel(other) => {
-                let found = self.cancel_resolve(other) || self.cancel_fetch(other);
+                let found = self.cancel_resolve(other)
+                    || self.cancel_fetch(other)
+                    || self.cancel_seeker(other);
                 let result = if found {
                     Ok(Outcome::Done)
                 } else {
@@ -201,7 +209,7 @@ impl Service {
         }
     }
 
-    fn matching(
+    pub(super) fn matching(
         &self,
         repository: &RepositoryId,
         revision: Option<RevisionId>,
@@ -234,7 +242,12 @@ impl Service {
         if records.is_empty() {
             return self.nothing_held(id, repository);
         }
-        self.release(records, Vec::new(), |record| record.seed = false, id);
+        let unoffer = |record: &mut RevisionRecord| {
+            record.seed = false;
+            // What nothing keeps cannot be asked about.
+            record.host = None;
+        };
+        self.release(records, Vec::new(), unoffer, id);
     }
 
     fn unmirror(&mut self, id: CommandId, scope: MirrorScope) {

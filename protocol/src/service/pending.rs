@@ -89,6 +89,8 @@ pub(crate) enum Ask {
 pub(crate) enum Sought {
     Revision(RevisionId),
     Publisher(PublisherId),
+    /// Nodes that answer questions about a model.
+    Host(RevisionId),
 }
 
 /// What follows once a batch is durable.

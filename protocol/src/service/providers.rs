@@ -61,6 +61,12 @@ impl Searches {
         self.0.get(sought).is_some_and(|search| search.running)
     }
 
+    /// Whether an answer may still come, now or after a pause.
+    pub(crate) fn goes_on(&self, sought: &Sought) -> bool {
+        let search = self.0.get(sought);
+        search.is_some_and(|search| search.running || search.due.is_some())
+    }
+
     /// When the next round is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.0
@@ -110,7 +116,7 @@ impl Service {
         self.searches.0.retain(|sought, search| {
             let wanted = match sought {
                 Sought::Revision(revision) => swarm.is_running(revision),
-                Sought::Publisher(_) => false,
+                Sought::Publisher(_) | Sought::Host(_) => false,
             };
             wanted || search.running || search.due.is_some() || now.since(search.touched) < KEEP
         });
@@ -130,6 +136,7 @@ impl Service {
             let key = match &sought {
                 Sought::Revision(revision) => discovery::revision_key(revision),
                 Sought::Publisher(publisher) => discovery::publisher_key(publisher),
+                Sought::Host(revision) => discovery::host_key(revision),
             };
             self.out.push(Output::FindProviders { request, key });
             if let Some(search) = self.searches.0.get_mut(&sought) {
@@ -174,8 +181,12 @@ impl Service {
         for peer in &news {
             self.connect(*peer, Vec::new());
         }
-        if let Sought::Revision(revision) = sought {
-            self.swarm(|swarm, ctx| swarm.hint(&revision, news, false, ctx));
+        match sought {
+            Sought::Revision(revision) => {
+                self.swarm(|swarm, ctx| swarm.hint(&revision, news, false, ctx));
+            }
+            Sought::Publisher(_) => {}
+            Sought::Host(revision) => self.tell_seekers(revision),
         }
     }
 
@@ -185,7 +196,7 @@ impl Service {
         let beginner = self.is_beginner();
         let hungry = match &sought {
             Sought::Revision(revision) => self.swarm.is_running(revision),
-            Sought::Publisher(_) => false,
+            Sought::Publisher(_) | Sought::Host(_) => false,
         };
         if let Some(search) = self.searches.0.get_mut(&sought) {
             search.running = false;
@@ -205,9 +216,13 @@ impl Service {
             let again = hungry || (beginner && search.found.is_empty() && search.rounds < 6);
             search.due = again.then(|| now + wait + Duration::from_millis(jitter));
         }
-        if let Sought::Revision(revision) = sought {
-            let settled = self.is_settled(&sought);
-            self.swarm(|swarm, ctx| swarm.hint(&revision, [], settled, ctx));
+        match sought {
+            Sought::Revision(revision) => {
+                let settled = self.is_settled(&sought);
+                self.swarm(|swarm, ctx| swarm.hint(&revision, [], settled, ctx));
+            }
+            Sought::Publisher(_) => {}
+            Sought::Host(revision) => self.tell_seekers(revision),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     discovery,
     id::{BlobHash, RepositoryId, RevisionId},
     manifest::{Manifest, Role},
-    op::{Op, Pin, RevisionRecord, Snapshot},
+    op::{Op, Pin, RevisionRecord, RevisionState, Snapshot},
 };
 
 /// One revision.
@@ -190,6 +190,13 @@ impl Revisions {
         for held in self.held.values().filter(|held| seeded(held)) {
             provided.insert(discovery::revision_key(&held.latest.revision));
             provided.insert(discovery::publisher_key(&held.latest.repository.publisher));
+        }
+        let hosted = |held: &&Held| {
+            let record = held.durable.as_ref().filter(|_| !held.leaving);
+            record.is_some_and(|r| r.host.is_some() && r.state == RevisionState::Complete)
+        };
+        for held in self.held.values().filter(hosted) {
+            provided.insert(discovery::host_key(&held.latest.revision));
         }
         if protected != self.protected {
             self.protected.clone_from(&protected);

@@ -3,6 +3,7 @@
 mod cleaning;
 mod following;
 mod heads;
+mod hosting;
 mod node;
 mod publishing;
 mod resolving;

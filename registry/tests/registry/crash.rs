@@ -123,6 +123,7 @@ fn batch(index: u64) -> Vec<Op> {
             seed: false,
             bytes_total: 0,
             used: Timestamp(index),
+            host: None,
         }),
     ];
     if let Some(before) = index.checked_sub(1) {

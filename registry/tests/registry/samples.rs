@@ -68,6 +68,7 @@ pub(crate) fn revision(repository: &RepositoryId, revision: ObjectId) -> Revisio
         seed: true,
         bytes_total: 1 << 40,
         used: Timestamp(1_800_000_000),
+        host: None,
     }
 }
 

@@ -92,6 +92,7 @@ impl Service {
                 id: revision,
                 preimage: preimage.to_vec(),
             });
+            let held = self.revisions.get(&revision);
             let record = RevisionRecord {
                 repository: publication.repository.clone(),
                 revision,
@@ -100,6 +101,7 @@ impl Service {
                 seed: true,
                 bytes_total: manifest.bytes_total(),
                 used: self.now.unix,
+                host: held.and_then(|held| held.latest.host.clone()),
             };
             ops.push(self.revisions.stage(record, || download_order(&manifest)));
         }

@@ -44,6 +44,7 @@ impl Service {
                 seed: seed || before.is_some_and(|record| record.seed),
                 bytes_total: resolve.bytes_total,
                 used: self.now.unix,
+                host: before.and_then(|record| record.host.clone()),
             };
             let blobs = std::mem::take(&mut resolve.blobs);
             ops.push(self.revisions.stage(record, || blobs));

@@ -289,6 +289,7 @@ pub(super) fn complete(
         seed: pin >= Pin::Mirror,
         bytes_total,
         used: NOW,
+        host: None,
     }
 }
 
