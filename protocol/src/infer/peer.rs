@@ -4,6 +4,8 @@
 //! bytes, big-endian, then one CBOR item. The host answers with any number of messages and ends the stream. Whoever
 //! asked and does not wait any more resets it, and the host stops computing.
 
+use std::time::Duration;
+
 use minicbor::{Decode, Encode};
 
 use super::{Event, Job, ModelId};
@@ -47,7 +49,15 @@ pub enum Told {
     /// How an answer that has no receipt was computed, after its last event: vectors and scores.
     #[n(3)]
     Computed(#[n(0)] super::Numerics),
+    /// There is nothing to say yet; at least each [`ALIVE_EVERY`].
+    #[n(4)]
+    Alive,
 }
+
+/// A host that computes says so this often.
+pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// A host that says nothing for so long is gone: some lost packets and their repetition fit in.
+pub const SILENCE_MAX: Duration = Duration::from_secs(4);
 
 /// How busy a host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]

@@ -66,7 +66,7 @@ pub struct Receipt {
     /// Why it ended.
     #[n(13)]
     pub finish: Finish,
-    /// At the first token drawn and at each [`Fingerprint::EVERY`]-th token of the answer.
+    /// At the first and at each [`Fingerprint::EVERY`]-th token of the answer.
     #[cbor(n(14), decode_with = "bounded::<{ limits::FINGERPRINTS_MAX }, _, _>")]
     pub fingerprints: Vec<Fingerprint>,
     /// Milliseconds until the first token.
@@ -100,15 +100,9 @@ pub fn answer_hash(tokens: &[u32]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// Where an answer of which `resumed` tokens were given has fingerprints.
-pub fn fingerprint_positions(resumed: u32, answer: u32) -> impl Iterator<Item = u32> {
-    let every = Fingerprint::EVERY;
-    let next = resumed.saturating_add(1).next_multiple_of(every);
-    let later = (next..answer).step_by(usize::try_from(every).unwrap_or(1));
-    (resumed < answer)
-        .then_some(resumed)
-        .into_iter()
-        .chain(later)
+/// Where an answer of so many tokens has fingerprints.
+pub fn fingerprint_positions(answer: u32) -> impl Iterator<Item = u32> {
+    (0..answer).step_by(usize::try_from(Fingerprint::EVERY).unwrap_or(1))
 }
 
 impl Object for Receipt {
@@ -125,7 +119,7 @@ impl Object for Receipt {
         if self.sampling.logit_bias.len() > limits::LOGIT_BIAS_MAX {
             return Err("too many logits are changed".to_owned());
         }
-        let wanted = fingerprint_positions(self.resumed_tokens, self.answer_tokens);
+        let wanted = fingerprint_positions(self.answer_tokens);
         if !wanted.eq(self.fingerprints.iter().map(|print| print.position)) {
             return Err("the fingerprints are not where they should be".to_owned());
         }
@@ -289,6 +283,29 @@ pub struct Kept {
     /// The answer's tokens.
     #[n(2)]
     pub answer: Vec<u32>,
+    /// What the last audit found, if there was one that could say.
+    #[n(3)]
+    pub checked: Option<Checked>,
+    /// The complaint that followed.
+    #[n(4)]
+    pub complaint: Option<Envelope>,
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Checked {
+    /// Whether the receipt holds.
+    #[n(0)]
+    pub agrees: bool,
+    /// Who computed it again.
+    #[n(1)]
+    pub auditor: NodeId,
+    /// When.
+    #[n(2)]
+    pub at: Timestamp,
+    /// Largest difference of a logit, or what was wrong by how much.
+    #[n(3)]
+    pub difference: Real,
 }
 
 impl Message for Kept {

@@ -31,7 +31,7 @@ fn numerics() -> Numerics {
 
 fn receipt(resumed: u32, answer: u32) -> Receipt {
     let tokens: Vec<u32> = (100..).take(answer as usize).collect();
-    let fingerprints = fingerprint_positions(resumed, answer).map(|position| Fingerprint {
+    let fingerprints = fingerprint_positions(answer).map(|position| Fingerprint {
         position,
         top: [(100 + position, 12.5), (7, 3.25), (9, 3.25), (0, -1.0)]
             .map(|(id, logit)| (id, Real::new(logit)))
