@@ -159,7 +159,10 @@ def measure_cold(work, arguments):
             seed.command("seed", reference)
         for seed in seeds:
             seed.stop()
-        for title, limit in (("unlimited", None), ("1 Gbit/s", "40MB")):
+        lines = {"unlimited": None, "1 Gbit/s": "40MB"}
+        for title, limit in lines.items():
+            if arguments.lines not in (None, title):
+                continue
             for seed in seeds:
                 seed.options = ["--limit-up", limit] if limit else []
                 seed.start([address for other in seeds if other.process and other is not seed
@@ -167,7 +170,7 @@ def measure_cold(work, arguments):
             known = [address for seed in seeds for address in seed.addresses()]
             taken = {}
             for number in range(arguments.repeat):
-                for way in ("fetch", "hf", "hf-chunks"):
+                for way in arguments.ways:
                     seconds = cold_once(work, arguments, way, known, reference, name, source)
                     taken.setdefault(way, []).append(seconds)
                     say(f"{title}, round {number + 1}: {way}: {seconds:.2f} s")
@@ -227,6 +230,8 @@ def main():
     add = parser.add_argument
     add("--weft", default=os.environ.get("WEFT_BIN"), required="WEFT_BIN" not in os.environ, help="the release binary (or WEFT_BIN)")
     add("--only", choices=["first-byte", "cold"], help="one of the two")
+    add("--lines", choices=["unlimited", "1 Gbit/s"], help="of the three peers (default both)")
+    add("--ways", nargs="+", choices=["fetch", "hf", "hf-chunks"], default=["fetch", "hf", "hf-chunks"], help="of downloading")
     add("--size", type=lambda text: int(text) * MIB, default=1024 * MIB, help="of the cold file, in MiB (default 1024)")
     add("--repeat", type=int, default=3, help="measurements of each (default 3)")
     add("--seconds", type=int, default=10, help="of requests for first bytes (default 10)")

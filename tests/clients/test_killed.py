@@ -21,38 +21,45 @@ class Killed(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(dir=os.environ["CLIENTS_SCRATCH"])
         self.addCleanup(folder.cleanup)
         folder = pathlib.Path(folder.name)
-        (folder / "m").mkdir()
         draw = random.Random(4)
-        for number in range(ROUNDS):
-            (folder / "m" / f"{number}.bin").write_bytes(draw.randbytes(SIZE))
         # Slow enough to be caught in the middle.
         alice = Node(folder, "alice", options=["--limit-up", "30MB"]).start()
         self.addCleanup(alice.stop)
-        repository = alice.weft("publish", folder / "m")["reference"].removeprefix("weft:").partition("@")[0]
         bob = Node(folder, "bob", [alice]).start()
         self.addCleanup(bob.stop)
 
-        def download(number):
-            return hf("download", repository, f"{number}.bin", endpoint=bob.endpoint, home=folder / "hf")
+        def publish(number):
+            """A repository for each kill, because pieces are the larger, the more there is to fetch."""
+            model = folder / f"m{number}"
+            model.mkdir()
+            (model / "w.bin").write_bytes(draw.randbytes(SIZE))
+            reference = alice.weft("publish", model)["reference"]
+            return reference.removeprefix("weft:").partition("@")[0], model / "w.bin"
 
-        def sent():
-            return alice.status()["uploaded_bytes"]
+        def download(repository):
+            return hf("download", repository, "w.bin", endpoint=bob.endpoint, home=folder / "hf")
+
+        def came():
+            return bob.status()["downloaded_bytes"]
 
         again = []
         for number in range(ROUNDS):
-            before, point = sent(), draw.randrange(SIZE // 20, SIZE * 19 // 20)
-            client = download(number)
-            wait_for(f"{point} bytes in round {number}", 120, lambda: sent() - before >= point)
+            repository, file = publish(number)
+            before, point = came(), draw.randrange(SIZE // 20, SIZE * 19 // 20)
+            client = download(repository)
+            wait_for(f"{point} bytes in round {number}", 120, lambda: came() - before >= point)
             client.kill()
             client.communicate()
             if number % 2 == 1:
+                # It counts anew from its start.
+                before -= came()
                 bob.kill()
                 bob.start()
-            done(download(number))
-            found = list((folder / "hf").glob(f"hub/*/snapshots/*/{number}.bin"))
+            done(download(repository))
+            name = repository.replace("/", "--")
+            found = list((folder / "hf").glob(f"hub/models--{name}/snapshots/*/w.bin"))
             self.assertEqual(len(found), 1)
-            same = found[0].read_bytes() == (folder / "m" / f"{number}.bin").read_bytes()
-            self.assertTrue(same, "other bytes")
-            again.append(sent() - before - SIZE)
+            self.assertTrue(found[0].read_bytes() == file.read_bytes(), "other bytes")
+            again.append(came() - before - SIZE)
             self.assertLessEqual(again[-1], AGAIN, f"round {number}, killed at {point}")
         print(f"killed {ROUNDS} times: {max(again)} bytes at most and {sum(again)} in all were fetched again", flush=True)

@@ -1,7 +1,13 @@
 """Libraries on top of the hub's client, where they are installed."""
 
 import importlib.util
+import os
+import pathlib
+import subprocess
+import tempfile
 import unittest
+
+import content
 
 
 def needs(name):
@@ -31,3 +37,15 @@ class Libraries(unittest.TestCase):
         self.assertEqual(next(iter(rows["train"]))["text"], "row 0")
         self.assertEqual(sum(1 for _ in rows["train"]), 3000)
         self.assertEqual([row["text"] for row in rows["test"]], ["only"])
+
+    @unittest.skipUnless(os.environ.get("CLIENTS_RUST"), "not built")
+    def test_clients_in_rust(self):
+        with tempfile.TemporaryDirectory(dir=os.environ["CLIENTS_SCRATCH"]) as folder:
+            files = content.write(content.model(11), pathlib.Path(folder, "files"))
+            environment = dict(os.environ, HF_HOME=str(pathlib.Path(folder, "hf")))
+            command = [os.environ["CLIENTS_RUST"], "alice/model", str(files)]
+            said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.assertEqual(said.returncode, 0, said.stdout)
+            self.assertIn("hf-hub 0.5.0: well", said.stdout)
+            if os.environ.get("CLIENTS_LONG"):
+                self.assertIn("hf-hub 1.0.0: well", said.stdout)

@@ -4,7 +4,7 @@
 # Arguments are words that the names of the checks to run hold.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-target="${CARGO_TARGET_DIR:-target}"
+target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 
 skipped() {
   local line="*** SKIPPED: $1 ***"
@@ -29,6 +29,19 @@ fi
 CLIENTS_BROWSER=$(browser) || skipped 'a web page elsewhere was NOT tried in a browser: there is no chromium here'
 export CLIENTS_BROWSER
 
+# Version 0.5 of the Rust client is small; 1.0 brings three hundred crates along and waits for CLIENTS_LONG.
+rust() {
+  CARGO_TARGET_DIR="$target/rust-clients" cargo build --quiet --locked --manifest-path tests/clients/rust/Cargo.toml \
+    ${CLIENTS_LONG:+--features v1}
+}
+if rust; then
+  CLIENTS_RUST="$target/rust-clients/debug/weft-rust-clients"
+else
+  skipped 'the Rust clients of the Hub did NOT run: they could not be built'
+  CLIENTS_RUST=
+fi
+export CLIENTS_RUST
+
 for requirements in tests/clients/newest.txt tests/clients/last-0x.txt; do
   venv="$target/clients-$(basename "$requirements" .txt)"
   if ! cmp -s "$requirements" "$venv/installed.txt"; then
@@ -41,6 +54,6 @@ for requirements in tests/clients/newest.txt tests/clients/last-0x.txt; do
     cp "$requirements" "$venv/installed.txt"
   fi
   PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" tests/clients/run.py "$@"
-  # The browser is the same for all.
-  unset CLIENTS_BROWSER
+  # These are the same for all.
+  unset CLIENTS_BROWSER CLIENTS_RUST
 done
