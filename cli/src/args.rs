@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    alias, completions, config, df, doctor, env, fetch, id, info, log, ls, mirror, peers, prune,
+    alias, completions, config, df, doctor, engine, env, fetch, id, info, log, ls, mirror, peers, prune,
     publish, rm, seed, serve, status, stop, unseed, verify,
 };
 
@@ -114,6 +114,9 @@ pub(crate) enum Command {
     Env(env::Arguments),
     /// Print a completion script for your shell
     Completions(completions::Arguments),
+    /// Run one model for a node, which starts this by itself
+    #[command(hide = true)]
+    Engine(engine::Arguments),
 }
 
 /// The parser with everything that is added to the derived one.

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod df;
 pub(crate) mod doctor;
+pub(crate) mod engine;
 pub(crate) mod env;
 pub(crate) mod fetch;
 pub(crate) mod id;
@@ -52,5 +53,6 @@ pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Config(arguments) => config::run(arguments, context),
         Command::Env(arguments) => env::run(context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments, context),
+        Command::Engine(arguments) => engine::run(arguments),
     }
 }

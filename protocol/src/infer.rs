@@ -15,7 +15,7 @@ mod real;
 pub mod receipt;
 
 pub use engine::{Description, FromEngine, ToEngine};
-pub use event::{Event, Fingerprint, Finish, Refusal, Sampled, Usage};
+pub use event::{Candidate, Event, Fingerprint, Finish, Refusal, Sampled, Usage};
 pub use job::{Constraint, Embed, Generate, Job, Prompt, Sampling, Score, Text};
 pub use model::ModelId;
 pub use real::Real;

@@ -5,16 +5,17 @@ use std::{collections::BTreeMap, env, path::Path, process::Command};
 use serde_json::Value;
 
 /// Every allowed edge. `weft-tests` may use anything.
-const ALLOWED: [(&str, &[&str]); 5] = [
+const ALLOWED: [(&str, &[&str]); 6] = [
     ("weft-protocol", &[]),
     ("weft-registry", &["weft-protocol"]),
     ("weft-node", &["weft-protocol", "weft-registry"]),
-    ("weft-cli", &["weft-node"]),
+    ("weft-engine", &["weft-protocol"]),
+    ("weft-cli", &["weft-node", "weft-engine"]),
     ("weft-simulations", &["weft-protocol", "weft-registry"]),
 ];
 
 /// Libraries that would bring IO, async or a clock into a crate that has none.
-const FORBIDDEN: [(&str, &[&str]); 3] = [
+const FORBIDDEN: [(&str, &[&str]); 4] = [
     (
         "weft-protocol",
         &[
@@ -44,6 +45,10 @@ const FORBIDDEN: [(&str, &[&str]); 3] = [
     (
         "weft-registry",
         &["tokio", "libp2p", "iroh", "iroh-blobs", "axum"],
+    ),
+    (
+        "weft-engine",
+        &["tokio", "libp2p", "iroh", "iroh-blobs", "rocksdb", "axum"],
     ),
 ];
 

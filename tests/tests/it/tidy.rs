@@ -6,9 +6,10 @@ use std::{
 };
 
 /// Our crates.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "protocol",
     "registry",
+    "engine",
     "node",
     "cli",
     "simulations",

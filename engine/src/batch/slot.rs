@@ -1,0 +1,251 @@
+//! One sequence under way.
+
+use std::time::Instant;
+
+use weft_protocol::infer::{Event, Fingerprint, Finish, Refusal, Usage};
+
+use super::{Teller, Work, answer::Answer, scoring::Scoring};
+use crate::{
+    decoder::{Cache, Chunk},
+    model::Texts,
+    sampling,
+};
+
+/// One sequence under way.
+#[derive(Debug)]
+pub(super) struct Slot {
+    job: u64,
+    cache: Cache,
+    /// What has to be computed, and before it what is.
+    tokens: Vec<u32>,
+    prompt_len: usize,
+    prompt_hash: [u8; 32],
+    /// A fingerprint at the first and at each such token behind the prompt; 0 for none.
+    every: usize,
+    fingerprints: Vec<Fingerprint>,
+    task: Task,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+enum Task {
+    Generate(Box<Answer>),
+    Score(Scoring),
+}
+
+/// When things happened.
+#[derive(Debug)]
+struct Clock {
+    arrived: Instant,
+    admitted: Instant,
+    first: Option<Instant>,
+    cached: usize,
+}
+
+impl Slot {
+    /// Begins a job; `find` gives a cache for tokens.
+    pub(super) fn new(
+        job: u64,
+        work: Work,
+        arrived: Instant,
+        context: usize,
+        texts: &Texts,
+        find: impl FnOnce(&[u32], usize) -> Result<Cache, Refusal>,
+    ) -> Result<Self, Refusal> {
+        let (prompt, behind, every, task) = match work {
+            Work::Generate { ask, prompt } => {
+                let answer = Answer::new(&ask, &prompt, context, texts)?;
+                let every = ask.fingerprint_every;
+                (prompt, ask.resume, every, Task::Generate(Box::new(answer)))
+            }
+            Work::Score {
+                prompt,
+                answer,
+                every,
+            } => {
+                let scoring = Scoring::new(prompt.len(), answer.len(), context, every)?;
+                (prompt, answer, every, Task::Score(scoring))
+            }
+            Work::Embed { .. } => {
+                return Err(Refusal::Failed("vectors have no sequence".to_owned()));
+            }
+        };
+        let prompt_len = prompt.len();
+        let bytes: Vec<u8> = prompt.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let mut tokens = prompt;
+        tokens.extend_from_slice(&behind);
+        // The last token is always computed, and so is everything of which a fingerprint is wanted.
+        let most = match (every, behind.is_empty()) {
+            (0, _) | (_, true) => tokens.len() - 1,
+            (_, false) => prompt_len - 1,
+        };
+        let cache = find(&tokens, most)?;
+        let clock = Clock {
+            arrived,
+            admitted: Instant::now(),
+            first: None,
+            cached: cache.len().min(prompt_len),
+        };
+        Ok(Self {
+            job,
+            cache,
+            tokens,
+            prompt_len,
+            prompt_hash: *blake3::hash(&bytes).as_bytes(),
+            every: every as usize,
+            fingerprints: Vec::new(),
+            task,
+            clock,
+        })
+    }
+
+    pub(super) fn job(&self) -> u64 {
+        self.job
+    }
+
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// What is told when its turn has come.
+    pub(super) fn started(&self) -> Option<Event> {
+        matches!(self.task, Task::Generate(_)).then(|| Event::Started {
+            prompt_tokens: self.prompt_len as u32,
+            cached_tokens: self.clock.cached as u32,
+            prompt_hash: self.prompt_hash,
+        })
+    }
+
+    /// Tokens that wait to be computed.
+    pub(super) fn pending(&self) -> usize {
+        self.tokens.len() - self.cache.len()
+    }
+
+    /// The next `count` tokens.
+    pub(super) fn chunk(&mut self, count: usize) -> Chunk<'_> {
+        let start = self.cache.len();
+        let wanted = (0..count)
+            .filter(|row| self.is_wanted(start + row))
+            .collect();
+        Chunk {
+            cache: &mut self.cache,
+            tokens: &self.tokens[start..start + count],
+            wanted,
+        }
+    }
+
+    /// Whether the logits behind a token are of use.
+    fn is_wanted(&self, at: usize) -> bool {
+        let next = at + 1;
+        let draws = matches!(self.task, Task::Generate(_)) && next == self.tokens.len();
+        draws || self.is_fingerprinted(next)
+    }
+
+    /// Whether the logits for the token at `next` are asked for as a fingerprint.
+    fn is_fingerprinted(&self, next: usize) -> bool {
+        let scored = matches!(self.task, Task::Generate(_)) || next < self.tokens.len();
+        self.every > 0
+            && next >= self.prompt_len
+            && (next - self.prompt_len).is_multiple_of(self.every)
+            && scored
+    }
+
+    /// Takes the logits of the last `count` tokens that were wanted.
+    pub(super) fn computed(
+        &mut self,
+        count: usize,
+        rows: &mut impl Iterator<Item = Vec<f32>>,
+        texts: &Texts,
+        teller: &Teller,
+    ) {
+        let end = self.cache.len();
+        for at in end - count..end {
+            if !self.is_wanted(at) {
+                continue;
+            }
+            let Some(mut logits) = rows.next() else {
+                continue;
+            };
+            let next = at + 1;
+            if self.is_fingerprinted(next) {
+                let position = (next - self.prompt_len) as u32;
+                self.fingerprints
+                    .push(sampling::fingerprint(position, &logits));
+            }
+            if let Task::Generate(answer) = &mut self.task
+                && next == self.tokens.len()
+            {
+                self.clock.first.get_or_insert_with(Instant::now);
+                if let Some(id) =
+                    answer.draw(&mut logits, texts, |event| teller.tell(self.job, event))
+                {
+                    self.tokens.push(id);
+                    // Nothing behind it is needed: what it means for the memory is computed with the next one.
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether there is nothing left to do.
+    pub(super) fn is_over(&self) -> bool {
+        match &self.task {
+            Task::Generate(answer) => answer.ended().is_some(),
+            Task::Score(_) => self.pending() == 0,
+        }
+    }
+
+    /// The last event, and what it remembers.
+    pub(super) fn over(self) -> (Event, Cache) {
+        let usage = self.usage();
+        let event = match self.task {
+            Task::Generate(answer) => match answer.ended() {
+                Some(Err(refusal)) => Event::Failed(refusal),
+                Some(Ok(finish)) => Event::Done {
+                    finish,
+                    usage,
+                    fingerprints: self.fingerprints,
+                },
+                None => Event::Done {
+                    finish: Finish::Cancelled,
+                    usage,
+                    fingerprints: self.fingerprints,
+                },
+            },
+            Task::Score(_) => Event::Scored {
+                fingerprints: self.fingerprints,
+                prompt_hash: self.prompt_hash,
+            },
+        };
+        (event, self.cache)
+    }
+
+    /// The last event when nobody waits for it any more.
+    pub(super) fn cancelled(self) -> Event {
+        Event::Done {
+            finish: Finish::Cancelled,
+            usage: self.usage(),
+            fingerprints: self.fingerprints,
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let nanos = |from: Instant, to: Instant| {
+            u64::try_from(to.duration_since(from).as_nanos()).unwrap_or(u64::MAX)
+        };
+        let now = Instant::now();
+        let first = self.clock.first.unwrap_or(now);
+        let answer_tokens = match &self.task {
+            Task::Generate(answer) => answer.len() as u32,
+            Task::Score(_) => 0,
+        };
+        Usage {
+            prompt_tokens: self.prompt_len as u32,
+            cached_tokens: self.clock.cached as u32,
+            answer_tokens,
+            wait_nanos: nanos(self.clock.arrived, self.clock.admitted),
+            prompt_nanos: nanos(self.clock.admitted, first),
+            answer_nanos: nanos(first, now),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a sequence remembers: keys and values of its tokens, for each layer.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::refusal::Result;
+
+/// Tokens by which memory grows.
+const GRAIN: usize = 256;
+
+/// The memory of one sequence.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    /// The tokens whose keys and values are here.
+    tokens: Vec<u32>,
+    layers: Vec<Memory>,
+}
+
+/// Keys and values of one layer: key heads × capacity × head length.
+#[derive(Debug)]
+struct Memory {
+    keys: Tensor,
+    values: Tensor,
+}
+
+/// The measures of a cache.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    pub(super) layers: usize,
+    pub(super) heads: usize,
+    pub(super) head_len: usize,
+    pub(super) device: Device,
+}
+
+impl Shape {
+    /// Bytes of a token.
+    pub(crate) fn token_bytes(&self) -> usize {
+        self.layers * self.heads * self.head_len * 2 * size_of::<f32>()
+    }
+
+    fn memory(&self, capacity: usize) -> Result<Memory> {
+        let zeros = || {
+            Tensor::zeros(
+                (self.heads, capacity, self.head_len),
+                DType::F32,
+                &self.device,
+            )
+        };
+        Ok(Memory {
+            keys: zeros()?,
+            values: zeros()?,
+        })
+    }
+}
+
+impl Cache {
+    pub(crate) fn new(shape: &Shape) -> Result<Self> {
+        let layers = (0..shape.layers).map(|_| shape.memory(GRAIN));
+        Ok(Self {
+            tokens: Vec::new(),
+            layers: layers.collect::<Result<_>>()?,
+        })
+    }
+
+    pub(crate) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Forgets all tokens but the first `len`.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
+    }
+
+    /// A copy that remembers the first `len` tokens.
+    pub(crate) fn fork(&self, shape: &Shape, len: usize) -> Result<Self> {
+        let len = len.min(self.len());
+        let capacity = len.div_ceil(GRAIN).max(1) * GRAIN;
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let memory = shape.memory(capacity)?;
+            if len > 0 {
+                let part = |tensor: &Tensor| tensor.narrow(1, 0, len)?.contiguous();
+                memory.keys.slice_set(&part(&layer.keys)?, 1, 0)?;
+                memory.values.slice_set(&part(&layer.values)?, 1, 0)?;
+            }
+            layers.push(memory);
+        }
+        Ok(Self {
+            tokens: self.tokens[..len].to_vec(),
+            layers,
+        })
+    }
+
+    /// Takes note of tokens whose keys and values every layer has pushed.
+    pub(super) fn extend(&mut self, tokens: &[u32]) {
+        self.tokens.extend_from_slice(tokens);
+    }
+
+    /// Appends keys and values (key heads × tokens × head length) and returns those of all tokens.
+    pub(super) fn push(
+        &mut self,
+        layer: usize,
+        shape: &Shape,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let start = self.tokens.len();
+        let end = start + keys.dim(1)?;
+        let memory = &mut self.layers[layer];
+        let capacity = memory.keys.dim(1)?;
+        if end > capacity {
+            // By halves, so that a long answer is copied a few times only.
+            let grown = (end.max(capacity + capacity / 2)).div_ceil(GRAIN) * GRAIN;
+            let larger = shape.memory(grown)?;
+            if start > 0 {
+                let part = |tensor: &Tensor| tensor.narrow(1, 0, start)?.contiguous();
+                larger.keys.slice_set(&part(&memory.keys)?, 1, 0)?;
+                larger.values.slice_set(&part(&memory.values)?, 1, 0)?;
+            }
+            *memory = larger;
+        }
+        memory.keys.slice_set(&keys.contiguous()?, 1, start)?;
+        memory.values.slice_set(&values.contiguous()?, 1, start)?;
+        Ok((
+            memory.keys.narrow(1, 0, end)?,
+            memory.values.narrow(1, 0, end)?,
+        ))
+    }
+}

@@ -1,0 +1,209 @@
+//! Turning queries and keys by their position, in all the ways that families stretch it.
+
+use std::f64::consts::PI;
+
+use candle_core::{D, Device, Tensor};
+use candle_nn::rotary_emb;
+use weft_protocol::infer::Refusal;
+
+use crate::refusal::{Result, broken};
+
+/// How positions become angles.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rope {
+    /// Dimensions of a head that are turned; the others stay.
+    pub(crate) dimensions: usize,
+    pub(crate) base: f64,
+    /// Neighbouring dimensions form a pair, rather than those half a head apart.
+    pub(crate) interleaved: bool,
+    pub(crate) scaling: Scaling,
+}
+
+/// How angles are stretched for contexts longer than those of training.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Scaling {
+    None,
+    Linear(f64),
+    /// Long waves are stretched, short ones are not.
+    Llama3 {
+        factor: f64,
+        low: f64,
+        high: f64,
+        context: f64,
+    },
+    Yarn {
+        factor: f64,
+        context: f64,
+        fast: f64,
+        slow: f64,
+        /// Multiplies queries and keys; `None` for the usual `0.1 ln(factor) + 1`.
+        attention: Option<f64>,
+    },
+    /// One divisor for each pair, and a multiplier for queries and keys.
+    Divisors {
+        divisors: Vec<f32>,
+        attention: f64,
+    },
+}
+
+impl Rope {
+    pub(crate) fn check(&self, head_len: usize) -> Result<(), Refusal> {
+        let fits = self.dimensions > 0
+            && self.dimensions.is_multiple_of(2)
+            && self.dimensions <= head_len
+            && self.base.is_finite()
+            && self.base > 0.0;
+        let divisors = match &self.scaling {
+            Scaling::Divisors { divisors, .. } => {
+                divisors.len() == self.dimensions / 2
+                    && divisors.iter().all(|divisor| divisor.is_normal())
+            }
+            _ => true,
+        };
+        if fits && divisors {
+            Ok(())
+        } else {
+            Err(broken(format!(
+                "{} of {head_len} dimensions are to be turned, with a base of {}",
+                self.dimensions, self.base
+            )))
+        }
+    }
+
+    /// Radians per token of each pair, and what queries and keys are multiplied by.
+    fn frequencies(&self) -> (Vec<f32>, f64) {
+        let half = self.dimensions / 2;
+        let plain = (0..half).map(|pair| {
+            let exponent = 2.0 * pair as f64 / self.dimensions as f64;
+            1.0 / self.base.powf(exponent)
+        });
+        match &self.scaling {
+            Scaling::None => (plain.map(|f| f as f32).collect(), 1.0),
+            Scaling::Linear(factor) => (plain.map(|f| (f / factor) as f32).collect(), 1.0),
+            Scaling::Divisors {
+                divisors,
+                attention,
+            } => {
+                let divided = plain.zip(divisors).map(|(f, d)| (f / f64::from(*d)) as f32);
+                (divided.collect(), *attention)
+            }
+            Scaling::Llama3 {
+                factor,
+                low,
+                high,
+                context,
+            } => {
+                let stretched = plain.map(|f| {
+                    let wave = 2.0 * PI / f;
+                    let result = if wave < context / high {
+                        f
+                    } else if wave > context / low {
+                        f / factor
+                    } else {
+                        let smooth = (context / wave - low) / (high - low);
+                        (1.0 - smooth) * f / factor + smooth * f
+                    };
+                    result as f32
+                });
+                (stretched.collect(), 1.0)
+            }
+            Scaling::Yarn {
+                factor,
+                context,
+                fast,
+                slow,
+                attention,
+            } => {
+                let dimension = |turns: f64| {
+                    self.dimensions as f64 * (context / (turns * 2.0 * PI)).ln()
+                        / (2.0 * self.base.ln())
+                };
+                let low = dimension(*fast).floor().max(0.0);
+                let high = dimension(*slow)
+                    .ceil()
+                    .min(self.dimensions as f64 - 1.0)
+                    .max(low + 0.001);
+                let stretched = plain.enumerate().map(|(pair, f)| {
+                    let ramp = ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0);
+                    (f / factor * ramp + f * (1.0 - ramp)) as f32
+                });
+                let usual = if *factor > 1.0 {
+                    0.1 * factor.ln() + 1.0
+                } else {
+                    1.0
+                };
+                (stretched.collect(), attention.unwrap_or(usual))
+            }
+        }
+    }
+}
+
+/// Sines and cosines of all positions of a context.
+#[derive(Debug)]
+pub(super) struct Table {
+    cos: Tensor,
+    sin: Tensor,
+    dimensions: usize,
+    interleaved: bool,
+}
+
+/// The part of a table that a batch needs: one row for each of its tokens.
+#[derive(Debug)]
+pub(super) struct Angles {
+    cos: Tensor,
+    sin: Tensor,
+    dimensions: usize,
+    interleaved: bool,
+}
+
+impl Table {
+    pub(super) fn new(rope: &Rope, context: usize, device: &Device) -> Result<Self> {
+        let (frequencies, attention) = rope.frequencies();
+        let half = frequencies.len();
+        let mut cos = Vec::with_capacity(context * half);
+        let mut sin = Vec::with_capacity(context * half);
+        for position in 0..context {
+            for frequency in &frequencies {
+                // In 32 bits, as where models are trained.
+                let angle = position as f32 * frequency;
+                cos.push((f64::from(angle).cos() * attention) as f32);
+                sin.push((f64::from(angle).sin() * attention) as f32);
+            }
+        }
+        Ok(Self {
+            cos: Tensor::from_vec(cos, (context, half), device)?,
+            sin: Tensor::from_vec(sin, (context, half), device)?,
+            dimensions: rope.dimensions,
+            interleaved: rope.interleaved,
+        })
+    }
+
+    pub(super) fn at(&self, positions: &Tensor) -> Result<Angles> {
+        Ok(Angles {
+            cos: self.cos.index_select(positions, 0)?.unsqueeze(1)?,
+            sin: self.sin.index_select(positions, 0)?.unsqueeze(1)?,
+            dimensions: self.dimensions,
+            interleaved: self.interleaved,
+        })
+    }
+}
+
+impl Angles {
+    /// Turns the heads of each row: rows × heads × head length.
+    pub(super) fn turn(&self, x: &Tensor) -> Result<Tensor> {
+        let head_len = x.dim(D::Minus1)?;
+        let turned = x.narrow(D::Minus1, 0, self.dimensions)?;
+        let turned = turned.unsqueeze(2)?.contiguous()?;
+        let turned = if self.interleaved {
+            rotary_emb::rope_i(&turned, &self.cos, &self.sin)?
+        } else {
+            rotary_emb::rope(&turned, &self.cos, &self.sin)?
+        };
+        let turned = turned.squeeze(2)?;
+        if self.dimensions == head_len {
+            return Ok(turned);
+        }
+        let rest = x.narrow(D::Minus1, self.dimensions, head_len - self.dimensions)?;
+        Tensor::cat(&[&turned, &rest], D::Minus1)
+    }
+}
