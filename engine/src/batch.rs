@@ -23,7 +23,7 @@ use std::{
 use embedding::Embedding;
 use memory::Memory;
 use slot::Slot;
-use weft_protocol::infer::{Event, Finish, FromEngine, Generate, Refusal, Usage};
+use weft_protocol::infer::{Event, Finish, FromEngine, Generate, Refusal, Sampling, Usage};
 
 use crate::{
     decoder::{Chunk, Decoder},
@@ -37,6 +37,9 @@ const WAITING_MAX: usize = 1_024;
 const PROMPT_TOKENS_ALONE: usize = 512;
 /// And while somebody does: about as long as a step of a few answers.
 const PROMPT_TOKENS_BESIDE: usize = 128;
+
+/// Tokens of which all logits are held at once.
+const LOOKED_AT_MAX: usize = 64;
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -62,6 +65,7 @@ pub(crate) enum Work {
         prompt: Vec<u32>,
         answer: Vec<u32>,
         every: u32,
+        sampling: Option<Sampling>,
     },
     Embed {
         texts: Vec<Vec<u32>>,
@@ -263,7 +267,12 @@ impl Batch {
         let share = |slot: &Slot| match slot.pending() {
             1 => 1,
             pending => {
-                let share = pending.min(left);
+                let most = if slot.is_thorough() {
+                    LOOKED_AT_MAX
+                } else {
+                    pending
+                };
+                let share = pending.min(left).min(most);
                 left -= share;
                 share
             }

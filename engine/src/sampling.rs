@@ -111,6 +111,12 @@ impl Sampler {
         })
     }
 
+    /// How far a token is from being the one that would be drawn now.
+    pub(crate) fn gap(&self, logits: &mut [f32], token: u32) -> f32 {
+        self.penalise(logits);
+        draw::gap(logits, &self.sampling, self.answer().len() as u64, token)
+    }
+
     fn penalise(&self, logits: &mut [f32]) {
         let sampling = &self.sampling;
         let repetition = sampling.repetition_penalty.get();

@@ -5,14 +5,15 @@
 
 mod functions;
 mod source;
+mod value;
 
 use std::{
     io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use minijinja::{Environment, ErrorKind, UndefinedBehavior};
-use serde_json::{Value, json};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context, value::ValueKind};
+use value::Ordered;
 use weft_protocol::infer::Refusal;
 
 use crate::{
@@ -84,11 +85,11 @@ impl Template {
     ) -> Result<String, Refusal> {
         let messages = parse(messages, "messages")?;
         let tools = tools.map(|tools| parse(tools, "tools")).transpose()?;
-        let last = messages.as_array().and_then(|messages| messages.last());
-        let last = last
-            .and_then(|message| message["content"].as_str())
-            .map(str::to_owned);
-        let prompt = self.run(&context(messages, tools, !proceed, names))?;
+        let last = messages.len().and_then(|len| len.checked_sub(1));
+        let last = last.and_then(|last| messages.get_item_by_index(last).ok());
+        let last = last.and_then(|last| last.get_attr("content").ok());
+        let last = last.and_then(|content| content.as_str().map(str::to_owned));
+        let prompt = self.run(&sees(messages, tools, !proceed, names))?;
         if !proceed {
             return Ok(prompt);
         }
@@ -104,14 +105,18 @@ impl Template {
     /// The conversation as it stands, with nothing opened for the model.
     pub(crate) fn close(&self, messages: &str, names: &Names) -> Result<String, Refusal> {
         let messages = parse(messages, "messages")?;
-        self.run(&context(messages, None, false, names))
+        self.run(&sees(messages, None, false, names))
     }
 
-    /// Runs the template on any context.
+    /// The prompt of a conversation, a JSON array, without a vocabulary.
     ///
     /// # Errors
-    /// If it fails, refuses the conversation, or takes too long.
-    pub fn run(&self, context: &Value) -> Result<String, Refusal> {
+    /// If the template fails, refuses the conversation, or takes too long.
+    pub fn try_out(&self, messages: &str) -> Result<String, Refusal> {
+        self.render(messages, None, false, &Names::default())
+    }
+
+    fn run(&self, context: &Value) -> Result<String, Refusal> {
         let template = self
             .environment
             .get_template(NAME)
@@ -137,18 +142,18 @@ impl Template {
 }
 
 /// What a template sees.
-fn context(messages: Value, tools: Option<Value>, open: bool, names: &Names) -> Value {
-    let tools = tools.filter(|tools| tools.as_array().is_some_and(|tools| !tools.is_empty()));
-    json!({
-        "messages": messages,
-        "tools": tools,
-        "documents": null,
-        "add_generation_prompt": open,
-        "bos_token": names.bos.as_deref().unwrap_or_default(),
-        "eos_token": names.eos.as_deref().unwrap_or_default(),
-        "unk_token": names.unk.as_deref().unwrap_or_default(),
-        "pad_token": names.pad.as_deref().unwrap_or_default(),
-    })
+fn sees(messages: Value, tools: Option<Value>, open: bool, names: &Names) -> Value {
+    let tools = tools.filter(|tools| tools.len().is_some_and(|len| len > 0));
+    context! {
+        messages,
+        tools => tools.unwrap_or(().into()),
+        documents => (),
+        add_generation_prompt => open,
+        bos_token => names.bos.as_deref().unwrap_or_default(),
+        eos_token => names.eos.as_deref().unwrap_or_default(),
+        unk_token => names.unk.as_deref().unwrap_or_default(),
+        pad_token => names.pad.as_deref().unwrap_or_default(),
+    }
 }
 
 /// Output up to a length.
@@ -174,24 +179,10 @@ impl Write for Bounded {
 }
 
 fn parse(text: &str, what: &str) -> Result<Value, Refusal> {
-    let mut value: Value = serde_json::from_str(text)
+    let Ordered(value) = serde_json::from_str(text)
         .map_err(|error| invalid(format!("`{what}` is no JSON: {error}")))?;
-    let Some(items) = value.as_array_mut() else {
+    if value.kind() != ValueKind::Seq {
         return Err(invalid(format!("`{what}` is no array")));
-    };
-    for item in items {
-        let calls = item.get_mut("tool_calls").and_then(Value::as_array_mut);
-        for call in calls.into_iter().flatten() {
-            // On the wire arguments are JSON in a text; templates want the object.
-            let arguments = call
-                .get_mut("function")
-                .and_then(|function| function.get_mut("arguments"));
-            if let Some(arguments) = arguments
-                && let Some(Ok(object)) = arguments.as_str().map(serde_json::from_str::<Value>)
-            {
-                *arguments = object;
-            }
-        }
     }
     Ok(value)
 }

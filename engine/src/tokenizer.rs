@@ -107,11 +107,6 @@ impl Tokenizer {
         self.pieces.get(id as usize).map_or(&[], |piece| piece)
     }
 
-    /// Number of ids that have a text.
-    pub(crate) fn len(&self) -> usize {
-        self.pieces.len()
-    }
-
     /// Whether a token is part of the format rather than of the text.
     pub(crate) fn is_control(&self, id: u32) -> bool {
         self.control.contains(&id)
@@ -121,10 +116,6 @@ impl Tokenizer {
         self.ends.contains(&id)
     }
 
-    pub(crate) fn ends(&self) -> impl Iterator<Item = u32> {
-        self.ends.iter().copied()
-    }
-
     /// One more token that ends an answer, as a chat template has it.
     pub(crate) fn add_end(&mut self, id: u32) {
         self.ends.insert(id);
@@ -132,14 +123,5 @@ impl Tokenizer {
 
     pub(crate) fn names(&self) -> &Names {
         &self.names
-    }
-
-    /// The id of a token by its text.
-    pub(crate) fn id(&self, text: &str) -> Option<u32> {
-        let at = self
-            .pieces
-            .iter()
-            .position(|piece| **piece == *text.as_bytes())?;
-        u32::try_from(at).ok()
     }
 }

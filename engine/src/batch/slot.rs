@@ -62,8 +62,9 @@ impl Slot {
                 prompt,
                 answer,
                 every,
+                sampling,
             } => {
-                let scoring = Scoring::new(prompt.len(), answer.len(), context, every)?;
+                let scoring = Scoring::new(&prompt, answer.len(), context, every, sampling)?;
                 (prompt, answer, every, Task::Score(scoring))
             }
             Work::Embed { .. } => {
@@ -138,7 +139,17 @@ impl Slot {
     fn is_wanted(&self, at: usize) -> bool {
         let next = at + 1;
         let draws = matches!(self.task, Task::Generate(_)) && next == self.tokens.len();
-        draws || self.is_fingerprinted(next)
+        draws || self.is_fingerprinted(next) || self.is_looked_at(next)
+    }
+
+    /// Whether the logits for the token at `next` are compared with it.
+    fn is_looked_at(&self, next: usize) -> bool {
+        self.is_thorough() && next >= self.prompt_len && next < self.tokens.len()
+    }
+
+    /// Whether the logits of each token are wanted, which take much memory.
+    pub(super) fn is_thorough(&self) -> bool {
+        matches!(&self.task, Task::Score(scoring) if scoring.is_thorough())
     }
 
     /// Whether the logits for the token at `next` are asked for as a fingerprint.
@@ -172,16 +183,18 @@ impl Slot {
                 self.fingerprints
                     .push(sampling::fingerprint(position, &logits));
             }
-            if let Task::Generate(answer) = &mut self.task
-                && next == self.tokens.len()
-            {
-                self.clock.first.get_or_insert_with(Instant::now);
-                if let Some(id) =
-                    answer.draw(&mut logits, texts, |event| teller.tell(self.job, event))
-                {
-                    self.tokens.push(id);
-                    // Nothing behind it is needed: what it means for the memory is computed with the next one.
+            match &mut self.task {
+                Task::Generate(answer) if next == self.tokens.len() => {
+                    self.clock.first.get_or_insert_with(Instant::now);
+                    let tell = |event| teller.tell(self.job, event);
+                    self.tokens.extend(answer.draw(&mut logits, texts, tell));
                     return;
+                }
+                Task::Generate(_) => {}
+                Task::Score(scoring) => {
+                    if let Some(token) = self.tokens.get(next) {
+                        scoring.look(&mut logits, *token);
+                    }
                 }
             }
         }
@@ -212,7 +225,8 @@ impl Slot {
                     fingerprints: self.fingerprints,
                 },
             },
-            Task::Score(_) => Event::Scored {
+            Task::Score(scoring) => Event::Scored {
+                gaps: scoring.into_gaps(),
                 fingerprints: self.fingerprints,
                 prompt_hash: self.prompt_hash,
             },

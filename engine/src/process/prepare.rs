@@ -52,6 +52,7 @@ pub(crate) fn work(job: Job, texts: &Texts, context: usize) -> Result<Work, Refu
                 prompt,
                 answer: score.answer,
                 every: score.fingerprint_every,
+                sampling: score.sampling,
             })
         }
         Job::Embed(embed) => embed_texts(&embed, texts, context),

@@ -18,8 +18,48 @@ pub(super) fn pick(
     if temperature <= 0.0 {
         return greedy(logits, constraint);
     }
+    let shares = shares(logits, temperature, sampling, constraint)?;
+    let mut left = uniform(sampling.seed, position);
+    for (id, share) in &shares {
+        left -= share;
+        if left < 0.0 {
+            return Some(*id);
+        }
+    }
+    shares.last().map(|(id, _)| *id)
+}
+
+/// How far a token is from being the one that is drawn; 0 if it is.
+pub(super) fn gap(logits: &[f32], sampling: &Sampling, position: u64, token: u32) -> f32 {
+    let temperature = f64::from(sampling.temperature.get());
+    if temperature <= 0.0 {
+        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        return logits
+            .get(token as usize)
+            .map_or(f32::MAX, |logit| most - logit);
+    }
+    let drawn = uniform(sampling.seed, position);
+    let mut start = 0.0;
+    for (id, share) in shares(logits, temperature, sampling, None).unwrap_or_default() {
+        let end = start + share;
+        if id == token {
+            return (start - drawn).max(drawn - end).max(0.0) as f32;
+        }
+        start = end;
+    }
+    // It was not even a candidate.
+    1.0
+}
+
+/// Candidates with their shares of what is left after all cuts, by id: an order that does not depend on how a
+/// processor rounds.
+fn shares(
+    logits: &[f32],
+    temperature: f64,
+    sampling: &Sampling,
+    constraint: Option<&Constraint<'_>>,
+) -> Option<Vec<(u32, f64)>> {
     let mut candidates = candidates(logits, temperature, sampling, constraint)?;
-    let keep = |candidates: &mut Vec<(u32, f64)>, len: usize| candidates.truncate(len.max(1));
     let total: f64 = candidates.iter().map(|(_, weight)| weight).sum();
     let top_p = f64::from(sampling.top_p.get());
     if top_p < 1.0 {
@@ -31,23 +71,20 @@ pub(super) fn pick(
                 sum >= top_p
             })
             .map_or(candidates.len(), |at| at + 1);
-        keep(&mut candidates, len);
+        candidates.truncate(len.max(1));
     }
     let min_p = f64::from(sampling.min_p.get());
     if min_p > 0.0 {
         let least = candidates[0].1 * min_p;
         let len = candidates.partition_point(|(_, weight)| *weight >= least);
-        keep(&mut candidates, len);
+        candidates.truncate(len.max(1));
     }
+    candidates.sort_unstable_by_key(|(id, _)| *id);
     let total: f64 = candidates.iter().map(|(_, weight)| weight).sum();
-    let mut left = uniform(sampling.seed, position) * total;
-    for (id, weight) in &candidates {
-        left -= weight;
-        if left < 0.0 {
-            return Some(*id);
-        }
+    for (_, weight) in &mut candidates {
+        *weight /= total;
     }
-    candidates.last().map(|(id, _)| *id)
+    Some(candidates)
 }
 
 fn greedy(logits: &[f32], constraint: Option<&Constraint<'_>>) -> Option<u32> {

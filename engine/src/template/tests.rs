@@ -43,7 +43,7 @@ fn methods_and_filters_of_python_are_there() {
     let prompt = template.render(MESSAGES, Some(tools), false, &names());
     assert_eq!(
         prompt.unwrap(),
-        r#"<b>true [{"type": "function", "function": {"name": "f", "x": "é<"}}] assistant 41"#
+        r#"<b>True [{"type": "function", "function": {"name": "f", "x": "é<"}}] assistant 41"#
     );
 }
 

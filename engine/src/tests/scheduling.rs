@@ -83,6 +83,7 @@ fn scores_are_the_fingerprints_of_the_answer() {
         prompt: Prompt::Tokens { ids },
         answer: tokens(&events),
         fingerprint_every: 8,
+        sampling: None,
     }));
     let [
         Event::Scored {
@@ -104,6 +105,47 @@ fn scores_are_the_fingerprints_of_the_answer() {
 }
 
 #[test]
+fn gaps_show_tokens_that_were_not_drawn() {
+    let mut bench = Bench::new(&wren());
+    let ids = prompt(&bench, "The little dog");
+    for (temperature, top_p) in [(0.0, 1.0), (1.0, 1.0), (0.8, 0.9)] {
+        let sampling = Sampling {
+            temperature: Real::new(temperature),
+            top_p: Real::new(top_p),
+            presence_penalty: Real::new(0.3),
+            seed: 11,
+            ..Sampling::greedy()
+        };
+        let events = bench.ask(Job::Generate(Generate {
+            sampling: sampling.clone(),
+            ignore_end: true,
+            ..greedy(&ids, 100)
+        }));
+        let mut gaps = |answer: Vec<u32>| {
+            let scored = bench.ask(Job::Score(Score {
+                prompt: Prompt::Tokens { ids: ids.clone() },
+                answer,
+                fingerprint_every: 32,
+                sampling: Some(sampling.clone()),
+            }));
+            let [Event::Scored { gaps, .. }] = scored.as_slice() else {
+                panic!("{scored:?}");
+            };
+            gaps.iter().map(|gap| gap.get()).collect::<Vec<f32>>()
+        };
+        let answer = tokens(&events);
+        let honest = gaps(answer.clone());
+        assert_eq!(honest.len(), 100);
+        assert!(honest.iter().all(|gap| *gap < 1e-3), "{honest:?}");
+        let mut edited = answer;
+        edited[50] = if edited[50] == 700 { 701 } else { 700 };
+        let caught = gaps(edited);
+        assert!(caught[50] > 0.01, "{}", caught[50]);
+        assert_eq!(caught[..50], honest[..50]);
+    }
+}
+
+#[test]
 fn a_common_beginning_is_computed_once() {
     let mut bench = Bench::new(&wren());
     let ids = prompt(&bench, "Once upon a time there was a little girl who loved");
@@ -120,7 +162,7 @@ fn a_common_beginning_is_computed_once() {
     longer.extend(tokens(&first));
     longer.extend(prompt(&bench, " and then")[1..].iter());
     let next = bench.ask(Job::Generate(greedy(&longer, 4)));
-    assert_eq!(cached(&next), ids.len());
+    assert_eq!(cached(&next), ids.len() + 19);
     // Also of one that is still running.
     let running = bench.start(Job::Generate(greedy(&longer, 30)));
     bench.batch.advance();
@@ -258,7 +300,7 @@ fn answers_take_the_form_that_is_asked_for() {
                 temperature: Real::new(temperature),
                 ..Sampling::greedy()
             },
-            tokens_max: Some(200),
+            tokens_max: Some(400),
             ..Generate::greedy(prompt)
         }));
         let told = text(&events);

@@ -4,8 +4,8 @@ use super::schema::{Node, Schema};
 
 /// Values inside values.
 const DEPTH_MAX: usize = 64;
-/// Blanks in a row between two parts; without a bound a model may write nothing else.
-const BLANKS_MAX: u8 = 24;
+/// Blanks in a row between two parts, of which one may end the line. Without a bound a model may write nothing else.
+const BLANKS_MAX: u8 = 16;
 
 /// One way in which the bytes so far can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +150,15 @@ impl State {
         // No blanks before the whole value: an answer begins with what was asked for.
         let inside = self.frames.len() > 1 || !matches!(top, Frame::Value(_));
         if blank && between {
-            if self.blanks < BLANKS_MAX && inside {
+            let before_colon = matches!(
+                top,
+                Frame::Object {
+                    place: Place::Colon { .. },
+                    ..
+                }
+            );
+            let first = self.blanks == 0 || byte != b'\n';
+            if self.blanks < BLANKS_MAX && inside && first && !before_colon {
                 tell(Self {
                     frames: self.frames.clone(),
                     blanks: self.blanks + 1,
