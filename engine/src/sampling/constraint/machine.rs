@@ -360,7 +360,13 @@ fn object(
     let at = |place, seen| Frame::Object { node, seen, place };
     match (place, byte) {
         (Place::Open | Place::Behind, b'}') if seen & required == *required => tell(&[]),
-        (Place::Behind, b',') => tell(&[at(Place::Comma, seen)]),
+        (Place::Behind, b',') => {
+            // Only where another key can follow.
+            let all = (0..properties.len()).fold(0, |all, index| all | 1 << index);
+            if others.is_some() || seen & all != all {
+                tell(&[at(Place::Comma, seen)]);
+            }
+        }
         (Place::Open | Place::Comma, b'"') => {
             for (index, (key, value)) in properties.iter().enumerate() {
                 let bit = 1 << index;

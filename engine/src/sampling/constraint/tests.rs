@@ -58,6 +58,9 @@ fn schemas_are_obeyed() {
     ] {
         assert!(fits(&form, text), "{text}");
     }
+    let every = r#"{"name":"A","kind":"cat","age":1,"tags":["t"]"#;
+    let mut whole = form.clone();
+    assert!(whole.push(every.as_bytes()) && !whole.clone().push(b",") && whole.push(b"}"));
     for text in [
         r#"{"name":"Ada"}"#,
         r#"{"name":"","kind":"cat"}"#,
