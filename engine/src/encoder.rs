@@ -103,7 +103,7 @@ impl Config {
         let most = positions.saturating_sub(first);
         let activation = config["hidden_act"]
             .as_str()
-            .or(config["activation"].as_str());
+            .or_else(|| config["activation"].as_str());
         let hidden = either("dim", "hidden_size")?;
         let heads = either("n_heads", "num_attention_heads")?;
         if !hidden.is_multiple_of(heads) || most == 0 {

@@ -89,7 +89,7 @@ impl Template {
         let last = last.and_then(|last| messages.get_item_by_index(last).ok());
         let last = last.and_then(|last| last.get_attr("content").ok());
         let last = last.and_then(|content| content.as_str().map(str::to_owned));
-        let prompt = self.run(&sees(messages, tools, !proceed, names))?;
+        let prompt = self.run(&sees(&messages, tools, !proceed, names))?;
         if !proceed {
             return Ok(prompt);
         }
@@ -105,7 +105,7 @@ impl Template {
     /// The conversation as it stands, with nothing opened for the model.
     pub(crate) fn close(&self, messages: &str, names: &Names) -> Result<String, Refusal> {
         let messages = parse(messages, "messages")?;
-        self.run(&sees(messages, None, false, names))
+        self.run(&sees(&messages, None, false, names))
     }
 
     /// The prompt of a conversation, a JSON array, without a vocabulary.
@@ -142,11 +142,11 @@ impl Template {
 }
 
 /// What a template sees.
-fn sees(messages: Value, tools: Option<Value>, open: bool, names: &Names) -> Value {
+fn sees(messages: &Value, tools: Option<Value>, open: bool, names: &Names) -> Value {
     let tools = tools.filter(|tools| tools.len().is_some_and(|len| len > 0));
     context! {
         messages,
-        tools => tools.unwrap_or(().into()),
+        tools => tools.unwrap_or_else(|| ().into()),
         documents => (),
         add_generation_prompt => open,
         bos_token => names.bos.as_deref().unwrap_or_default(),

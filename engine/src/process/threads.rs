@@ -13,7 +13,7 @@ pub(super) fn settle(threads: Option<usize>) -> io::Result<()> {
     let wanted = threads.unwrap_or_else(num_cpus::get_physical).max(1);
     let wanted = wanted.to_string();
     let set = |name: &&str| std::env::var(name).is_ok_and(|value| value == wanted);
-    if VARIABLES.iter().all(|name| set(&name)) {
+    if VARIABLES.iter().all(set) {
         return Ok(());
     }
     restart(&wanted)

@@ -93,7 +93,7 @@ fn penalties_and_biases_change_logits_and_nothing_told_of_them() {
     };
     check(&presence, &[2, 2], [1.0, -1.0, -0.5, 4.0]);
     let bias = |sampling: &mut Sampling| {
-        sampling.logit_bias = vec![(1, Real::new(9.0)), (99, Real::new(1.0))]
+        sampling.logit_bias = vec![(1, Real::new(9.0)), (99, Real::new(1.0))];
     };
     check(&bias, &[], [1.0, 8.0, 2.0, 4.0]);
 }

@@ -52,6 +52,10 @@ pub(super) fn add(environment: &mut Environment<'static>) {
 }
 
 /// JSON as Python writes it: a space after each colon and comma, nothing escaped that need not be.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the type that filters get their options as"
+)]
 fn to_json(value: &Value, indent: Option<usize>, options: Kwargs) -> Result<String, Error> {
     let indent = indent.or(options.get::<Option<usize>>("indent")?);
     // Accepted and without effect: text is never escaped beyond need, and keys keep their order.

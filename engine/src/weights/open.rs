@@ -35,7 +35,7 @@ pub(crate) fn open(path: &Path) -> Result<Found, Refusal> {
     match path.to_str().and_then(Format::of_path) {
         Some(Format::Gguf) => open_gguf(path),
         Some(Format::Safetensors) => Ok(Found::Folder(
-            path.parent().unwrap_or(Path::new(".")).to_owned(),
+            path.parent().unwrap_or_else(|| Path::new(".")).to_owned(),
         )),
         None => Err(unsupported(format!(
             "{} is neither a GGUF nor a safetensors file",

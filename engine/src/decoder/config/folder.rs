@@ -191,7 +191,7 @@ fn layers(architecture: &str, fields: &Fields<'_>, count: usize) -> Vec<Layer> {
                 .map(|layer| {
                     let turned = told
                         .and_then(|told| told.get(layer)?.as_u64())
-                        .map_or(!(layer + 1).is_multiple_of(period), |told| told != 0);
+                        .map_or_else(|| !(layer + 1).is_multiple_of(period), |told| told != 0);
                     Layer {
                         window: None,
                         rope: turned.then_some(0),

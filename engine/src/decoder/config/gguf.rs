@@ -59,7 +59,7 @@ pub(crate) fn of_gguf(gguf: &Gguf<'_>, weights: &Weights) -> Result<Config, Refu
     let count = keys.need("block_count")?;
     let head_len = keys
         .whole("attention.key_length")
-        .unwrap_or(hidden / heads.max(1));
+        .unwrap_or_else(|| hidden / heads);
     let context_max = keys.need("context_length")?;
     let vocabulary = weights
         .shape("token_embd.weight")
@@ -151,7 +151,7 @@ fn layers(
             let local = Rope {
                 base: 10_000.0,
                 scaling: Scaling::None,
-                ..rope.clone()
+                ..rope
             };
             (alternating(count, 6, window, 1), vec![rope, local])
         }

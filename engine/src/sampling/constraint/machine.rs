@@ -214,12 +214,12 @@ impl State {
             }
             Frame::Object { node, seen, place } => {
                 object(*node, *seen, *place, byte, schema, &mut |frames| {
-                    go(frames, tell)
+                    go(frames, tell);
                 });
             }
             Frame::Array { node, count, place } => {
                 array(*node, *count, *place, byte, schema, &mut |frames| {
-                    go(frames, tell)
+                    go(frames, tell);
                 });
             }
         }

@@ -42,7 +42,8 @@ fn any_object_is_read_and_nothing_else() {
     let mut whole = json.clone();
     assert!(whole.push(b"{\"a\": {}") && !whole.is_whole());
     assert!(whole.push(b"}") && whole.is_whole());
-    assert!(!json.clone().push(&b" ".repeat(99)));
+    let mut blank = json;
+    assert!(!blank.push(&b" ".repeat(99)));
 }
 
 #[test]
