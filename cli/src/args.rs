@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    alias, completions, config, df, doctor, engine, env, fetch, id, info, log, ls, mirror, peers, prune,
-    publish, rm, seed, serve, status, stop, unseed, verify,
+    alias, completions, config, df, doctor, engine, env, fetch, id, info, log, ls, mirror, peers,
+    prune, publish, rm, seed, serve, status, stop, unseed, verify,
 };
 
 /// A hub for models, datasets and apps that nobody owns.

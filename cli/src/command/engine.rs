@@ -31,5 +31,6 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         context: arguments.context,
         parallel: arguments.parallel,
     };
-    weft_engine::run(&options).with_context(|| format!("could not run `{}`", options.model.display()))
+    weft_engine::run(&options)
+        .with_context(|| format!("could not run `{}`", options.model.display()))
 }
