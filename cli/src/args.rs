@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    alias, completions, config, df, doctor, engine, env, fetch, id, info, log, ls, mirror, peers,
-    prune, publish, rm, seed, serve, status, stop, unseed, verify,
+    alias, completions, config, df, doctor, embed, engine, env, fetch, id, info, log, ls, mirror,
+    peers, prune, ps, publish, rm, run, seed, serve, status, stop, unload, unseed, verify,
 };
 
 /// A hub for models, datasets and apps that nobody owns.
@@ -81,6 +81,15 @@ pub(crate) enum Command {
     /// Get a model by its signed id, verified, from many peers at once
     #[command(visible_aliases = ["download", "pull", "get"])]
     Fetch(fetch::Arguments),
+    /// Ask a model on this machine; it is fetched first if need be
+    #[command(visible_aliases = ["ask", "chat"])]
+    Run(run::Arguments),
+    /// Make vectors of texts with a model on this machine
+    Embed(embed::Arguments),
+    /// List models in memory
+    Ps(ps::Arguments),
+    /// Let a model's memory go
+    Unload(unload::Arguments),
     /// Keep a revision and offer it to others
     Seed(seed::Arguments),
     /// Stop keeping and offering a repository

@@ -10,7 +10,10 @@ use std::{
 use anyhow::Context as _;
 use serde::{Serialize, de::DeserializeOwned};
 use ureq::{Body, http};
-use weft_node::api::{ErrorBody, ErrorCode, ErrorResponse, Line, Progress, StatusResponse, route};
+use weft_node::api::{
+    AskLine, AskRequest, AskResult, ErrorBody, ErrorCode, ErrorResponse, Line, Progress,
+    StatusResponse, route,
+};
 
 use crate::{failure::fail, home::Control};
 
@@ -114,6 +117,27 @@ impl Client {
         lines(response.into_body().into_reader(), progress)
     }
 
+    /// Asks a model; `hear` is told of everything before the end.
+    pub(crate) fn ask(
+        &self,
+        request: &AskRequest,
+        mut hear: impl FnMut(AskLine),
+    ) -> anyhow::Result<AskResult> {
+        let mut response = self.send(route::ASK, request)?;
+        if response.status() != 200 {
+            return Err(error_of(&mut response).into());
+        }
+        let mut reader = BufReader::new(response.into_body().into_reader());
+        loop {
+            match line(&mut reader)? {
+                AskLine::Result(result) => return Ok(result),
+                AskLine::Error(error) if error.code == ErrorCode::Cancelled => return Err(ended()),
+                AskLine::Error(error) => return Err(error.into()),
+                more @ (AskLine::Progress(_) | AskLine::Text(_)) => hear(more),
+            }
+        }
+    }
+
     fn send(&self, route: &str, body: &impl Serialize) -> anyhow::Result<http::Response<Body>> {
         self.agent
             .post(self.address(route))
@@ -184,6 +208,19 @@ fn lines<T: DeserializeOwned>(
     mut progress: impl FnMut(&Progress),
 ) -> anyhow::Result<T> {
     let mut reader = BufReader::new(reader);
+    loop {
+        match line(&mut reader)? {
+            Line::Progress(now) => progress(&now),
+            Line::Result(result) => return Ok(result),
+            // Whoever is here did not cancel: the node ends, or it was the short-lived one of another command.
+            Line::Error(error) if error.code == ErrorCode::Cancelled => return Err(ended()),
+            Line::Error(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Reads one line.
+fn line<T: DeserializeOwned>(reader: &mut impl BufRead) -> anyhow::Result<T> {
     let mut buffer = Vec::new();
     loop {
         buffer.clear();
@@ -193,21 +230,11 @@ fn lines<T: DeserializeOwned>(
             .read_until(b'\n', &mut buffer);
         match read {
             Ok(1..) => {}
-            Ok(0) | Err(_) => {
-                return Err(ended());
-            }
+            Ok(0) | Err(_) => return Err(ended()),
         }
-        if buffer.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        let line = serde_json::from_slice(&buffer)
-            .context("the node's answer makes no sense to this version of weft")?;
-        match line {
-            Line::Progress(now) => progress(&now),
-            Line::Result(result) => return Ok(result),
-            // Whoever is here did not cancel: the node ends, or it was the short-lived one of another command.
-            Line::Error(error) if error.code == ErrorCode::Cancelled => return Err(ended()),
-            Line::Error(error) => return Err(error.into()),
+        if !buffer.iter().all(u8::is_ascii_whitespace) {
+            return serde_json::from_slice(&buffer)
+                .context("the node's answer makes no sense to this version of weft");
         }
     }
 }

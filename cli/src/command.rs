@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod df;
 pub(crate) mod doctor;
+pub(crate) mod embed;
 pub(crate) mod engine;
 pub(crate) mod env;
 pub(crate) mod fetch;
@@ -16,13 +17,16 @@ pub(crate) mod mirror;
 pub(crate) mod network;
 pub(crate) mod peers;
 pub(crate) mod prune;
+pub(crate) mod ps;
 pub(crate) mod publish;
 mod removal;
 pub(crate) mod rm;
+pub(crate) mod run;
 pub(crate) mod seed;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod unload;
 pub(crate) mod unseed;
 pub(crate) mod verify;
 
@@ -41,6 +45,10 @@ pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Seed(arguments) => seed::run(arguments, context),
         Command::Unseed(arguments) => unseed::run(arguments, context),
         Command::Mirror(arguments) => mirror::run(&arguments, context),
+        Command::Run(arguments) => run::run(&arguments, context),
+        Command::Embed(arguments) => embed::run(arguments, context),
+        Command::Ps(_) => ps::run(context),
+        Command::Unload(arguments) => unload::run(arguments, context),
         Command::Ls(arguments) => ls::run(&arguments, context),
         Command::Info(arguments) => info::run(&arguments, context),
         Command::Log(arguments) => log::run(&arguments, context),

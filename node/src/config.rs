@@ -3,6 +3,7 @@
 //! The file is `config.toml` in the data directory. Unknown keys are refused, so that a typing error does not
 //! silently change nothing. Flags and environment variables are one thing here: [`Overrides`].
 
+pub(crate) mod infer;
 mod limits;
 mod web_seeds;
 
@@ -14,11 +15,16 @@ use serde_json::Value;
 use weft_protocol::{id::NodeId, swarm::Limits};
 
 use self::limits::LimitSection;
-pub use self::{limits::Rate, web_seeds::WebSeed};
+pub use self::{
+    infer::{KeepAlive, Memory},
+    limits::Rate,
+    web_seeds::WebSeed,
+};
 use crate::{
     api::{ConfigEntry, ConfigResponse, ConfigSource, ErrorBody, ErrorCode},
     defaults, error, files,
     home::Home,
+    infer::pool::Settings,
     network,
     origin::Base,
     transfer::TcpListen,
@@ -51,6 +57,8 @@ pub struct Config {
     pub hub: Option<Base>,
     /// How fast this node may send and receive.
     pub limits: Limits,
+    /// How models run on this machine.
+    pub(crate) infer: Settings,
     /// Whether other programs may find this node through the data directory. Off for a node that lives only as long
     /// as one command.
     pub discoverable: bool,
@@ -155,6 +163,7 @@ struct File {
     cache: CacheSection,
     origin: web_seeds::Section,
     limit: LimitSection,
+    infer: infer::Section,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -225,6 +234,7 @@ impl Config {
                 .map(web_seeds::parse_hub)
                 .transpose()?,
             limits: file.limit.limits(overrides.limit_up, overrides.limit_down),
+            infer: file.infer.settings(),
             discoverable: true,
             overrides: overrides.clone(),
         };
@@ -431,6 +441,36 @@ pub fn show(home: &Home, overrides: &Overrides) -> Result<ConfigResponse, ErrorB
                 source(false, file.limit.utc_offset.is_some()),
                 "how far the schedule's clock is ahead of UTC, such as +02:00",
             ),
+            entry(
+                "infer.memory",
+                Memory(config.infer.memory_bytes_max).to_string().into(),
+                source(false, file.infer.memory.is_some()),
+                "memory that running models may take in all, such as 8GB [default: three quarters of this machine's]",
+            ),
+            entry(
+                "infer.keep_alive",
+                KeepAlive(config.infer.keep).to_string().into(),
+                source(false, file.infer.keep_alive.is_some()),
+                "how long a model stays in memory without being asked, such as 5m; -1 for as long as there is room",
+            ),
+            entry(
+                "infer.slots",
+                config.infer.slots.into(),
+                source(false, file.infer.slots.is_some()),
+                "answers of one model that are computed side by side",
+            ),
+            entry(
+                "infer.context",
+                config.infer.context_max.into(),
+                source(false, file.infer.context.is_some()),
+                "tokens of prompt and answer together at most, if the model allows as many",
+            ),
+            entry(
+                "infer.threads",
+                config.infer.threads.into(),
+                source(false, file.infer.threads.is_some()),
+                "threads that compute for one model; `none` for one for each core",
+            ),
         ],
     })
 }
@@ -492,6 +532,11 @@ pub fn set(home: &Home, key: &str, value: &str) -> Result<(), ErrorBody> {
             file.origin.web = list(value);
             web_seeds(&file.origin.web)?;
         }
+        "infer.memory" => file.infer.memory = parse(key, value, unset)?,
+        "infer.keep_alive" => file.infer.keep_alive = parse(key, value, unset)?,
+        "infer.slots" => file.infer.slots = parse(key, value, unset)?,
+        "infer.context" => file.infer.context = parse(key, value, unset)?,
+        "infer.threads" => file.infer.threads = parse(key, value, unset || value == "none")?,
         "limit.up" => file.limit.up = parse(key, value, unset)?,
         "limit.down" => file.limit.down = parse(key, value, unset)?,
         "limit.up_per_peer" => file.limit.up_per_peer = parse(key, value, unset)?,

@@ -1,13 +1,16 @@
 //! The local HTTP port: what programs on this machine say to the node.
 //!
-//! It carries the control API ([`crate::api`]), a health check, and an endpoint that Hugging Face clients understand
-//! ([`hub`]). Rules for everything on it ([`guard`], [`listener`]): loopback only, an exact list of `Host` values
+//! It carries the control API ([`crate::api`]), a health check, and endpoints for the clients people have: those of
+//! Hugging Face ([`hub`]), OpenAI ([`openai`]) and Ollama ([`ollama`]). Rules for everything on it ([`guard`], [`listener`]): loopback only, an exact list of `Host` values
 //! (against DNS rebinding), nothing that a web page elsewhere caused, bounded heads, bodies and times. The control API
 //! wants the token that lies in the data directory; whoever changes a repository through the hub endpoint wants one too.
 
+mod ask;
 mod guard;
 mod hub;
 mod listener;
+mod ollama;
+mod openai;
 mod routes;
 mod stream;
 
@@ -71,6 +74,8 @@ impl Gateway {
                 crate::defaults::CONTROL_BODY_LEN_MAX,
             ))
             .merge(routes::health())
+            .merge(openai::router(operations.clone()))
+            .merge(ollama::router(operations.clone()))
             .merge(hub::router(operations, tokens))
             .layer(middleware::from_fn_with_state(guard, guard::local));
         listener::serve(self.listener, app, cancel).await;

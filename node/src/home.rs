@@ -10,6 +10,7 @@
 //! blobs/            files by hash
 //! repositories/     the same files by name: hard links
 //! uploads/          what hub clients uploaded and did not commit yet
+//! engines/          what running models are made of: links into the store
 //! identities/       release and freshness keys of local publishers
 //! ```
 
@@ -70,6 +71,10 @@ impl Home {
     /// What comes from another hub.
     pub(crate) fn upstream(&self) -> PathBuf {
         self.root.join("upstream")
+    }
+    /// Files of running models, as their engines see them: links only.
+    pub(crate) fn engines(&self) -> PathBuf {
+        self.root.join("engines")
     }
     pub(crate) fn identities(&self) -> PathBuf {
         self.root.join("identities")

@@ -4,13 +4,49 @@
 //! weights a question is about is said by a [`ModelId`], which means the same bytes on every node; names are resolved
 //! before (`operations/models`), and the files are laid out for an engine after (`shelf`).
 
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+mod mailbox;
+pub(crate) mod pool;
+mod process;
+mod shelf;
+
+use std::{fmt, future::Future, io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use futures::Stream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use weft_protocol::{
     id::NodeId,
     infer::{Description, Event, Job, ModelId, Refusal},
 };
+use weft_registry::Registry;
+
+use self::{
+    pool::{Pool, Settings},
+    process::Program,
+    shelf::Shelf,
+};
+use crate::transfer;
+
+/// Starts the pool of this node.
+///
+/// # Errors
+/// When this program does not find itself.
+pub(crate) fn start(
+    settings: Settings,
+    registry: Arc<dyn Registry>,
+    transfer: transfer::Handle,
+    directory: PathBuf,
+    cancel: CancellationToken,
+) -> io::Result<(Pool, JoinHandle<()>)> {
+    let shelf = Shelf {
+        registry,
+        transfer,
+        directory,
+    };
+    // Of a node that was killed; usually there is nothing.
+    shelf.clear();
+    Ok(Pool::start(settings, shelf, Program::own()?, cancel))
+}
 
 /// What comes back: any number of events, of which the last is the only one that ends an answer
 /// ([`Event::Done`], `Embedded`, `Scored` or `Failed`). Dropping it cancels the job and frees what it holds.
@@ -57,7 +93,9 @@ pub struct Question {
 pub enum Caller {
     /// A program on this machine. The number tells connections apart, so that one with many requests does not starve another.
     Local(u64),
-    /// Another node.
+    /// A node that the user named.
+    Known(NodeId),
+    /// Any other node: it gets what a stranger may have.
     Peer(NodeId),
 }
 

@@ -18,7 +18,7 @@ use crate::{
     gateway::Gateway,
     home::{Home, Lock},
     identity::KeyStore,
-    network,
+    infer, network,
     operations::Operations,
     service::{Actor, Clock, Subsystems},
     storage, transfer,
@@ -35,6 +35,7 @@ pub struct Node {
     service: JoinHandle<()>,
     gateway: JoinHandle<()>,
     network: JoinHandle<()>,
+    pool: JoinHandle<()>,
     storage: thread::JoinHandle<()>,
     _lock: Lock,
 }
@@ -121,6 +122,14 @@ impl Node {
             }
             None => None,
         };
+        let (pool, pool_task) = infer::start(
+            config.infer.clone(),
+            registry.clone(),
+            transfer.clone(),
+            home.engines(),
+            cancel.child_token(),
+        )
+        .map_err(|e| error::io("cannot find the program that runs models", &e))?;
         let operations = Arc::new(Operations {
             node: network.node_id(),
             home: home.clone(),
@@ -132,6 +141,7 @@ impl Node {
             network,
             transfer,
             upstream,
+            pool,
             gateway: gateway.url(),
             started: std::time::Instant::now(),
             publishing: tokio::sync::Mutex::default(),
@@ -152,6 +162,7 @@ impl Node {
             service: service_task,
             gateway: gateway_task,
             network: network_task,
+            pool: pool_task,
             storage,
             _lock: lock,
         })
@@ -192,6 +203,7 @@ impl Node {
             report(self.service.await, "service");
             report(self.gateway.await, "gateway");
             report(self.network.await, "network");
+            report(self.pool.await, "models");
             self.operations.transfer.shutdown().await;
             let (storage, registry) = (self.storage, self.operations.registry.clone());
             let closed = tokio::task::spawn_blocking(move || {

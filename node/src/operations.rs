@@ -3,6 +3,7 @@
 //! Each takes a request of [`crate::api`] and gives its answer. Long ones report to a [`Reporter`] while they run and
 //! are cancelled by being dropped; what they had done by then stays and is taken up by the next try.
 
+mod ask;
 mod card;
 mod change;
 mod collect;
@@ -15,6 +16,7 @@ mod hub;
 mod identities;
 mod inspect;
 mod mirror;
+mod models;
 mod names;
 mod ollama;
 mod origins;
@@ -40,12 +42,14 @@ pub(crate) use self::{
     change::{Base, Next},
     hf_cache::{commit_id, content_id, link},
     hub::HeldTip,
+    models::{HeldModel, HeldWeights},
 };
 use crate::{
     api::{ErrorBody, ErrorCode, Progress},
     config::Config,
     home::Home,
     identity::KeyStore,
+    infer::pool::Pool,
     network, service, transfer,
     upstream::Upstream,
 };
@@ -64,6 +68,8 @@ pub(crate) struct Operations {
     pub(crate) transfer: transfer::Handle,
     /// The hub behind this node, if the user named one.
     pub(crate) upstream: Option<Arc<Upstream>>,
+    /// The models that run here.
+    pub(crate) pool: Pool,
     /// `http://…` of the local port.
     pub(crate) gateway: String,
     pub(crate) started: std::time::Instant,

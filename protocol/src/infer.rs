@@ -4,6 +4,7 @@
 //! between a node and a peer that hosts one. Each is one deterministic CBOR item in a frame of its own. Nothing in
 //! here runs a model.
 
+pub mod admission;
 pub mod audit;
 pub mod engine;
 pub mod event;

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use clap::Command;
 
 /// Groups in reading order.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     (
         "Models",
         &["fetch", "publish", "seed", "unseed", "mirror", "verify"],
     ),
+    ("Ask", &["run", "embed", "ps", "unload"]),
     (
         "Look around",
         &["ls", "info", "log", "status", "peers", "df"],
@@ -29,6 +30,7 @@ First steps:
   weft publish ./my-model                   sign a folder and print its id
   weft serve                                run the node, so that others can fetch it
   weft fetch weft:PUBLISHER/NAME            get a model, verified, from many peers
+  weft run PUBLISHER/NAME Hello             ask it something
 
 `weft COMMAND -h` tells more about a command. Every option has an environment twin: --ready-file is
 WEFT_READY_FILE. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 verification failed,

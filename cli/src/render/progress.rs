@@ -118,6 +118,7 @@ fn word(phase: Phase) -> &'static str {
         Phase::Fetching => "fetching",
         Phase::Verifying => "verifying",
         Phase::Exporting => "placing",
+        Phase::Loading => "loading",
         Phase::Waiting => "waiting",
     }
 }

@@ -34,6 +34,8 @@ pub enum Phase {
     Verifying,
     /// Making the files visible in a folder.
     Exporting,
+    /// Bringing a model into memory.
+    Loading,
     /// Waiting for peers, or for anything else out of our hands.
     #[default]
     #[serde(other)]

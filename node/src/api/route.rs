@@ -52,6 +52,14 @@ pub const IDENTITY_ROTATE: &str = "/weft/v1/identity/rotate";
 pub const IDENTITY_RECOVER: &str = "/weft/v1/identity/recover";
 /// `POST`, empty object → [`Done`](super::Done); the node ends after answering.
 pub const SHUTDOWN: &str = "/weft/v1/shutdown";
+/// `POST` [`AskRequest`](super::AskRequest) → lines of [`AskLine`](super::AskLine).
+pub const ASK: &str = "/weft/v1/ask";
+/// `POST` [`EmbedRequest`](super::EmbedRequest) → lines of [`EmbedResult`](super::EmbedResult).
+pub const EMBED: &str = "/weft/v1/embed";
+/// `GET` [`RunningResponse`](super::RunningResponse).
+pub const RUNNING: &str = "/weft/v1/running";
+/// `POST` [`UnloadRequest`](super::UnloadRequest) → [`Done`](super::Done).
+pub const UNLOAD: &str = "/weft/v1/unload";
 
 /// Paths that answer with lines.
-pub const STREAMING: [&str; 5] = [PUBLISH, FETCH, SEED, VERIFY, MIRROR];
+pub const STREAMING: [&str; 7] = [PUBLISH, FETCH, SEED, VERIFY, MIRROR, ASK, EMBED];

@@ -44,6 +44,7 @@ use weft_protocol::{
     refs::BRANCHES,
 };
 
+pub(super) use self::commit::date;
 use self::{
     query::Query,
     reply::{Answer, Fault},

@@ -125,6 +125,29 @@ pub(super) fn control(operations: Arc<Operations>) -> Router {
             }),
         )
         .route(
+            route::ASK,
+            post(async |State(ops): Shared, Body(body)| {
+                stream::answer(ops, |ops, lines| async move { ops.ask(body, &lines).await })
+            }),
+        )
+        .route(
+            route::EMBED,
+            post(async |State(ops): Shared, Body(body)| {
+                stream::lines(
+                    ops,
+                    |ops, report| async move { ops.embed(body, &report).await },
+                )
+            }),
+        )
+        .route(
+            route::RUNNING,
+            get(async |ops: Shared| answer(Ok(ops.running()))),
+        )
+        .route(
+            route::UNLOAD,
+            post(async |ops: Shared, Body(body)| answer(ops.unload(body).await)),
+        )
+        .route(
             route::UNSEED,
             post(async |ops: Shared, Body(body)| answer(ops.unseed(body).await)),
         )

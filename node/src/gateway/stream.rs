@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::{
-    api::{ErrorBody, Line, Progress},
+    api::{AskLine, AskResult, ErrorBody, Line, Progress},
     operations::{Operations, Reporter, shutting_down},
 };
 
@@ -72,7 +72,45 @@ where
         .into_response()
 }
 
-fn encode<T: Serialize>(line: &Line<T>) -> Bytes {
+/// Lines of an answer that wait for a slow reader; more makes the answer wait.
+const ANSWER_MAX: usize = 16;
+
+/// Runs a question to a model and streams the answer. Dropping it, with the connection, cancels the question.
+pub(super) fn answer<F>(
+    operations: Arc<Operations>,
+    start: impl FnOnce(Arc<Operations>, mpsc::Sender<AskLine>) -> F,
+) -> Response
+where
+    F: Future<Output = Result<AskResult, ErrorBody>> + Send + 'static,
+{
+    let (sender, lines) = mpsc::channel(ANSWER_MAX);
+    let work: Work<AskResult> = Box::pin(start(operations, sender));
+    let body = stream::unfold((Some(work), lines), |(work, mut lines)| async {
+        let mut work: Work<AskResult> = work?;
+        let line = tokio::select! {
+            biased;
+            Some(line) = lines.recv() => line,
+            result = &mut work => {
+                // Each line was taken before the work went on to its end, or waits here.
+                let mut last: Vec<u8> = Vec::new();
+                while let Ok(line) = lines.try_recv() {
+                    last.extend_from_slice(&encode(&line));
+                }
+                let end = match result {
+                    Ok(result) => AskLine::Result(result),
+                    Err(error) => AskLine::Error(error),
+                };
+                last.extend_from_slice(&encode(&end));
+                return Some((Ok::<_, Infallible>(last.into()), (None, lines)));
+            }
+        };
+        Some((Ok(encode(&line)), (Some(work), lines)))
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, Body::from_stream(body)).into_response()
+}
+
+fn encode(line: &impl Serialize) -> Bytes {
     let mut text = serde_json::to_vec(line).unwrap_or_else(|error| {
         tracing::error!(%error, "a result cannot be written as JSON");
         br#"{"error":{"code":"failure","message":"the result cannot be written"}}"#.to_vec()

@@ -139,6 +139,16 @@ impl Blob {
         self.is_original
     }
 
+    /// Whether the file still looks as it did when all of it was found right. What is not the user's own nobody else
+    /// changes.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        if !self.is_original {
+            return true;
+        }
+        let stamp = fs::metadata(self.path()).map(|metadata| files::stamp(&metadata));
+        stamp.is_ok_and(|stamp| lock(&self.state).stamp == Some(stamp))
+    }
+
     /// The groups that are here.
     pub(crate) fn have(&self) -> PieceSet {
         lock(&self.state).written.clone()

@@ -143,6 +143,30 @@ pub(crate) fn lend(from: &Path, target: &Path) -> io::Result<bool> {
     done.map(|()| true)
 }
 
+impl Handle {
+    /// The file that holds a complete blob, for somebody who only reads it. One of the user's own is hashed once more if
+    /// it does not look as it did.
+    ///
+    /// # Errors
+    /// If the blob is incomplete or damaged, or the disk fails.
+    pub(crate) async fn whole_file(&self, blob: BlobHash) -> Result<PathBuf, PlaceError> {
+        let held = self.context.blob(blob).await;
+        let held = held.filter(|held| held.is_complete());
+        let held = held.ok_or(PlaceError::Incomplete(blob))?;
+        blocking(move || {
+            let path = held.path().to_owned();
+            if !held.is_unchanged() {
+                let found = hash_file(&path).map_err(|error| write_error(&path, &error))?;
+                if found != blob {
+                    return Err(PlaceError::Damaged(blob));
+                }
+            }
+            Ok(path)
+        })
+        .await
+    }
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PlaceError> + Send + 'static,
 ) -> Result<T, PlaceError> {

@@ -116,9 +116,26 @@ pub fn tag_of(path: &RepoPath) -> &str {
     if is_quantization(last) { last } else { stem }
 }
 
-/// Whether the file is needed to run the safetensors of its folder: everything at the top but GGUF files.
-pub fn is_beside(path: &RepoPath) -> bool {
-    !is_any_gguf(path)
+/// The files that an engine is given for these weights: the GGUF file alone, which describes itself, or the safetensors
+/// files at the top with all that describes them. Nothing that could be code is among them.
+pub fn needed<'a>(files: &'a [File], file: Option<&RepoPath>) -> Vec<&'a File> {
+    let is_needed = |other: &&File| match file {
+        Some(path) => other.path == *path,
+        None => is_of_safetensors(other.path.as_str()),
+    };
+    files.iter().filter(is_needed).collect()
+}
+
+fn is_of_safetensors(path: &str) -> bool {
+    const WORDS: [&str; 4] = [".json", ".txt", ".model", ".jinja"];
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let describes = WORDS.iter().any(|end| name.ends_with(end));
+    // The same weights once more, in their maker's own layout.
+    let is_weights = name.ends_with(".safetensors") && !name.starts_with("consolidated");
+    // Sentence encoders have their parts in folders with a number: `1_Pooling`.
+    let is_part = !folder.contains('/') && folder.starts_with(|c: char| c.is_ascii_digit());
+    (folder.is_empty() || is_part) && (describes || is_weights)
+        || folder == "additional_chat_templates"
 }
 
 fn has_safetensors(files: &[File]) -> bool {
@@ -244,6 +261,34 @@ mod tests {
             })
         );
         assert_eq!(choose(&two, None), Err(ChoiceError::Several { found }));
+    }
+
+    #[test]
+    fn an_engine_gets_what_it_needs_and_no_code() {
+        let all = files(&[
+            "1_Pooling/config.json",
+            "config.json",
+            "consolidated.safetensors",
+            "model.safetensors",
+            "modeling.py",
+            "onnx/model.json",
+            "pytorch_model.bin",
+            "tokenizer.json",
+            "wren.Q8_0.gguf",
+        ]);
+        let paths = |file: Option<&str>| {
+            let file = file.map(|path| path.parse().unwrap());
+            let needed = needed(&all, file.as_ref()).into_iter();
+            needed.map(|file| file.path.to_string()).collect::<Vec<_>>()
+        };
+        let expected = [
+            "1_Pooling/config.json",
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+        ];
+        assert_eq!(paths(None), expected);
+        assert_eq!(paths(Some("wren.Q8_0.gguf")), ["wren.Q8_0.gguf"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod anchors;
 mod crash;
 mod delta;
 mod disk;
+mod engines;
 mod forgery;
 mod gateway;
 mod hf_cache;

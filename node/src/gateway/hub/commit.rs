@@ -227,7 +227,7 @@ fn folders(files: &[File]) -> BTreeMap<String, String> {
 }
 
 /// `2026-03-01T12:00:00.000Z`: the only form that every client reads.
-pub(super) fn date(time: Timestamp) -> String {
+pub(in crate::gateway) fn date(time: Timestamp) -> String {
     let days = time.0 / 86_400;
     let seconds = time.0 % 86_400;
     // Howard Hinnant's days-to-civil, for dates after 1970.

@@ -1,0 +1,216 @@
+//! Jobs: taken in, begun, told of, ended.
+
+use std::{sync::Arc, time::Duration};
+
+use weft_protocol::{
+    infer::{
+        Event, Job, ModelId, Prompt, Refusal, Text, ToEngine,
+        admission::{Class, Offer, Ticket},
+    },
+    time::Instant as Moment,
+};
+
+use super::{Inner, state::State};
+use crate::infer::{
+    Caller, Question,
+    mailbox::{Mailbox, is_last},
+};
+
+/// Bytes of text that are taken for a token before it is known better.
+const TOKEN_LEN: u64 = 5;
+/// Tokens of an answer that are reckoned with if who asks names no limit.
+const ANSWER_TOKENS: u64 = 512;
+/// How long a job of this machine may take.
+const OWN_TIME_MAX: Duration = Duration::from_secs(2 * 3_600);
+/// How long one of another node may take.
+const PEER_TIME_MAX: Duration = Duration::from_secs(600);
+
+/// A job that was taken in.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) lane: ModelId,
+    /// What the model was called.
+    pub(super) name: String,
+    pub(super) mailbox: Arc<Mailbox>,
+    /// What is asked; gone when the engine was told.
+    what: Option<Box<Job>>,
+    pub(super) has_begun: bool,
+    /// Since when nobody waits for it.
+    pub(super) cancelled: Option<Moment>,
+    pub(super) prompt_tokens: u64,
+    pub(super) answer_tokens: u64,
+    /// The longest prompt, if who asks has a budget.
+    prompt_tokens_max: Option<u64>,
+}
+
+pub(super) const fn class(caller: Caller) -> Class {
+    match caller {
+        Caller::Local(_) => Class::Own,
+        Caller::Known(_) => Class::Known,
+        Caller::Peer(_) => Class::Stranger,
+    }
+}
+
+/// Tokens that a job reads, as far as they can be told without the model.
+fn prompt_tokens(job: &Job) -> u64 {
+    let text = |text: &str| text.len() as u64 / TOKEN_LEN;
+    let prompt = |prompt: &Prompt| match prompt {
+        Prompt::Chat {
+            messages, tools, ..
+        } => text(messages) + tools.as_deref().map_or(0, text),
+        Prompt::Text { text: all, .. } => text(all),
+        Prompt::Tokens { ids } => ids.len() as u64,
+    };
+    match job {
+        Job::Generate(generate) => prompt(&generate.prompt) + generate.resume.len() as u64,
+        Job::Embed(embed) => {
+            let lens = embed.inputs.iter().map(|input| match input {
+                Text::Plain(all) => text(all),
+                Text::Tokens(ids) => ids.len() as u64,
+            });
+            lens.sum()
+        }
+        Job::Score(score) => prompt(&score.prompt) + score.answer.len() as u64,
+    }
+}
+
+fn answer_tokens(job: &Job) -> u64 {
+    match job {
+        Job::Generate(generate) => generate.tokens_max.map_or(ANSWER_TOKENS, u64::from),
+        Job::Embed(_) | Job::Score(_) => 0,
+    }
+}
+
+impl Inner {
+    /// Takes a job in and does what can be done at once.
+    pub(super) fn take_in(
+        self: &Arc<Self>,
+        question: Question,
+        mailbox: Arc<Mailbox>,
+    ) -> Result<Ticket, Refusal> {
+        let Question {
+            model,
+            mut job,
+            caller,
+            deadline,
+            keep,
+        } = question;
+        let now = self.now();
+        let class = class(caller);
+        let longest = match class {
+            Class::Own => OWN_TIME_MAX,
+            Class::Known | Class::Stranger => PEER_TIME_MAX,
+        };
+        let (prompt, answer) = (prompt_tokens(&job), answer_tokens(&job));
+        let context_max = self.settings.admission.stranger_context_max;
+        let budget = (class == Class::Stranger).then_some(context_max);
+        if let (Some(context_max), Job::Generate(generate)) = (budget, &mut job) {
+            let left = u32::try_from(context_max.saturating_sub(prompt)).unwrap_or(u32::MAX);
+            generate.tokens_max = Some(generate.tokens_max.map_or(left, |max| max.min(left)));
+        }
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(Refusal::Failed("the node is shutting down".to_owned()));
+        }
+        let offered = state.admission.offer(Offer {
+            caller,
+            class,
+            lane: model.id.clone(),
+            prompt_tokens: prompt,
+            answer_tokens: answer,
+            deadline: Some(now + deadline.map_or(longest, |deadline| deadline.min(longest))),
+        });
+        let ticket = match offered {
+            Ok(ticket) => ticket,
+            Err(refusal) => {
+                state.counters.refused += 1;
+                return Err(refusal);
+            }
+        };
+        state.counters.taken += 1;
+        let work = Work {
+            lane: model.id.clone(),
+            name: model.name.clone(),
+            mailbox,
+            what: Some(Box::new(job)),
+            has_begun: false,
+            cancelled: None,
+            prompt_tokens: prompt,
+            answer_tokens: 0,
+            prompt_tokens_max: budget,
+        };
+        state.jobs.insert(ticket, work);
+        let keep = keep.unwrap_or(self.settings.keep);
+        self.want(&mut state, &model, keep);
+        self.step(&mut state);
+        Ok(ticket)
+    }
+
+    /// Begins every job whose turn it is.
+    pub(super) fn begin_jobs(&self, state: &mut State) {
+        while let Some(ticket) = state.admission.start(self.now()) {
+            let Some(work) = state.jobs.get_mut(&ticket) else {
+                continue;
+            };
+            work.has_begun = true;
+            let (lane, what) = (work.lane.clone(), work.what.take());
+            if let Some(engine) = state.engines.get_mut(&lane) {
+                engine.begun += 1;
+            }
+            if let Some(what) = what {
+                state.tell(&lane, ToEngine::Start { job: ticket, what });
+            }
+        }
+    }
+
+    /// An engine says how a job goes.
+    pub(super) fn told(
+        self: &Arc<Self>,
+        state: &mut State,
+        id: &ModelId,
+        ticket: Ticket,
+        event: Event,
+    ) {
+        let now = self.now();
+        let Some(work) = state.jobs.get_mut(&ticket) else {
+            return;
+        };
+        if work.lane != *id {
+            return;
+        }
+        match &event {
+            Event::Started { prompt_tokens, .. } => {
+                work.prompt_tokens = u64::from(*prompt_tokens);
+                if let Some(max) = work.prompt_tokens_max
+                    && work.prompt_tokens >= max
+                {
+                    let refusal = Refusal::TooLong {
+                        tokens: *prompt_tokens,
+                        max: u32::try_from(max).unwrap_or(u32::MAX),
+                    };
+                    work.mailbox.push(Event::Failed(refusal));
+                    state.abandon(ticket, now);
+                    return;
+                }
+            }
+            Event::Tokens { tokens, .. } => work.answer_tokens += tokens.len() as u64,
+            Event::Done { .. }
+            | Event::Embedded { .. }
+            | Event::Scored { .. }
+            | Event::Failed(_) => {}
+        }
+        if !is_last(&event) {
+            if work.cancelled.is_none() {
+                work.mailbox.push(event);
+            }
+            return;
+        }
+        if let Some(work) = state.finish(ticket, now)
+            && work.cancelled.is_none()
+        {
+            state.counters.ended += 1;
+            work.mailbox.push(event);
+        }
+        self.step(state);
+    }
+}
