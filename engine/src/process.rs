@@ -13,6 +13,7 @@ use std::{
 use frames::{read, write};
 #[cfg(test)]
 pub(crate) use prepare::work;
+pub(crate) use threads::settle;
 use weft_protocol::infer::{FromEngine, Refusal};
 
 use crate::{
@@ -42,7 +43,7 @@ pub enum Ended {
 /// # Errors
 /// If the model cannot be loaded, which the node is told as well.
 pub fn run(options: &Options) -> Result<(), Ended> {
-    threads::settle(options.threads)?;
+    settle(options.threads)?;
     let mut output = BufWriter::new(io::stdout());
     let model = match guarded(|| model::load(options)) {
         Ok(model) => model,

@@ -9,7 +9,7 @@ const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 ///
 /// The libraries read the number from their environment, which a running program cannot change safely. So the program
 /// starts itself once more, as the same process, where the environment says something else.
-pub(super) fn settle(threads: Option<usize>) -> io::Result<()> {
+pub(crate) fn settle(threads: Option<usize>) -> io::Result<()> {
     let wanted = threads.unwrap_or_else(num_cpus::get_physical).max(1);
     let wanted = wanted.to_string();
     let set = |name: &&str| std::env::var(name).is_ok_and(|value| value == wanted);
