@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the checks with Hugging Face clients, each set of versions in a virtual environment of its own under the target
+# Runs the checks with clients of Hugging Face, OpenAI and Ollama, each set of versions in a virtual environment of its own under the target
 # directory, and with a browser. Only what cannot be installed is skipped, and that is said loudly.
 # Arguments are words that the names of the checks to run hold.
 set -euo pipefail
@@ -42,18 +42,21 @@ else
 fi
 export CLIENTS_RUST
 
-for requirements in tests/clients/newest.txt tests/clients/last-0x.txt; do
+for requirements in tests/clients/newest.txt tests/clients/last-0x.txt tests/clients/ask.txt; do
   venv="$target/clients-$(basename "$requirements" .txt)"
   if ! cmp -s "$requirements" "$venv/installed.txt"; then
     rm -rf "$venv"
     python3 -m venv "$venv"
     if ! "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"; then
-      skipped "the checks with Hugging Face clients did NOT run: PyPI gave none of $requirements"
+      skipped "the checks with clients did NOT run: PyPI gave none of $requirements"
       continue
     fi
     cp "$requirements" "$venv/installed.txt"
   fi
-  PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" tests/clients/run.py "$@"
+  # Clients that ask models have a folder of their own.
+  folder="tests/clients"
+  if [ "$(basename "$requirements")" = ask.txt ]; then folder="tests/clients/ask"; fi
+  PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" "$folder/run.py" "$@"
   # These are the same for all.
   unset CLIENTS_BROWSER CLIENTS_RUST
 done

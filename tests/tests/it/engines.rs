@@ -20,7 +20,7 @@ use weft_tests::{
 };
 
 /// The folder with the small model.
-fn wren() -> PathBuf {
+pub(crate) fn wren() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/wren-3m")
 }
 

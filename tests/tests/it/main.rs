@@ -11,6 +11,7 @@ mod dependency_rule;
 mod tidy;
 
 mod anchors;
+mod ask;
 mod crash;
 mod delta;
 mod disk;
