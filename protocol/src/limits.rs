@@ -121,8 +121,9 @@ pub const BLOBS_ACTIVE_MAX: usize = 16;
 /// Peers that a node chooses to observe for one blob: so many that somebody always has something for it.
 pub const NEIGHBOURS_CHOSEN: usize = 20;
 /// Peers observed for one blob, those included who chose this node: whoever takes should be able to give back.
-/// No more, because each piece is announced to all of them.
-pub const NEIGHBOURS_MAX: usize = 64;
+/// No more, because each piece is announced to all of them, and because a crowd spreads pieces better when requests
+/// wait at few.
+pub const NEIGHBOURS_MAX: usize = 40;
 /// Blobs in one look into the blob store.
 pub const BLOBS_PER_INSPECTION_MAX: usize = 256;
 /// Peers remembered as possible providers of one download.

@@ -13,14 +13,20 @@ use crate::{
     wire::PeerAddresses,
 };
 
-/// Picks at random what one answer tells: a fixed choice would let whoever grinds the right node ids be in
+/// Picks at random what one answer tells, and looks up where those are: a fixed choice would let whoever grinds the right node ids be in
 /// all of them.
-pub fn choose(mut peers: Vec<PeerAddresses>, rng: &mut Rng) -> Vec<PeerAddresses> {
+pub fn choose<T>(
+    mut peers: Vec<T>,
+    look_up: impl Fn(T) -> PeerAddresses,
+    rng: &mut Rng,
+) -> Vec<PeerAddresses> {
     rng.shuffle(&mut peers);
     let mut tally = Tally::default();
-    peers.retain(|peer| has_room(&peer.addresses, &mut tally));
-    peers.truncate(limits::PEERS_PER_RESPONSE_MAX);
+    let peers = peers.into_iter().map(look_up);
     peers
+        .filter(|peer| has_room(&peer.addresses, &mut tally))
+        .take(limits::PEERS_PER_RESPONSE_MAX)
+        .collect()
 }
 
 /// What of an answer is believed enough to be tried. `teller` is the remote address of the peer that gave

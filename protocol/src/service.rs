@@ -103,6 +103,8 @@ pub struct Service {
     limits: Limits,
     /// What the driver was told last.
     rates: Rates,
+    /// When something besides the swarm is due, at the earliest.
+    others_due: Option<Instant>,
     /// Leaves that came in several answers and do not reach the tip yet.
     partial_logs: BTreeMap<RepositoryId, Vec<ObjectId>>,
     /// Repositories whose leaves are being written.
@@ -142,6 +144,7 @@ impl Service {
             seekers: hosting::Seekers::default(),
             limits: Limits::default(),
             rates: Rates::default(),
+            others_due: None,
             partial_logs: BTreeMap::new(),
             leaves_writing: BTreeSet::new(),
             #[cfg(debug_assertions)]
@@ -170,6 +173,7 @@ impl Service {
     /// Something happened.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = now;
+        let is_frequent = is_frequent(&input);
         match input {
             Input::Command(id, command) => self.command(id, command),
             Input::PeerConnected { peer, address } => self.peer_connected(peer, address),
@@ -266,6 +270,9 @@ impl Service {
             }
         }
         self.hear_swarm();
+        if !is_frequent {
+            self.others_due = self.find_others_due();
+        }
         #[cfg(debug_assertions)]
         self.check_invariants();
     }
@@ -300,8 +307,12 @@ impl Service {
 
     /// When to call `handle_timeout` at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let times = [self.swarm.poll_timeout(), self.others_due];
+        times.into_iter().flatten().min()
+    }
+
+    fn find_others_due(&self) -> Option<Instant> {
         [
-            self.swarm.poll_timeout(),
             self.resolves.poll_timeout(self.now.instant),
             self.next_starving(),
             (!self.peers.is_empty())
@@ -329,6 +340,7 @@ impl Service {
         self.run_mirrors();
         self.renew_freshness();
         self.set_rates();
+        self.others_due = self.find_others_due();
     }
 
     /// Hands a batch to the registry.
@@ -349,6 +361,18 @@ impl Service {
         };
         call(&mut self.swarm, &mut context)
     }
+}
+
+/// Whether an input is one of those that come with every piece. Nothing besides the swarm becomes due earlier by one.
+fn is_frequent(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::AvailabilityGained { .. }
+            | Input::PiecesProgress { .. }
+            | Input::UploadAsked { .. }
+            | Input::UploadProgress { .. }
+            | Input::UploadEnded { .. }
+    )
 }
 
 /// A connected peer, for `weft peers`.

@@ -26,6 +26,7 @@ mod reports;
 mod requests;
 mod rescue;
 mod spread;
+mod table;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -44,6 +45,7 @@ use peers::Peer;
 use penalty::Penalties;
 pub use rates::{Limits, Rates, Window};
 use requests::Requests;
+use table::Table;
 use uploads::{Uploads, Wants};
 use watch::Pace;
 use window::Readers;
@@ -96,7 +98,7 @@ pub(crate) struct Swarm {
     blobs: BTreeMap<BlobHash, Blob>,
     /// Blobs that are observed and fetched, in the order in which they became active.
     active: Vec<BlobHash>,
-    peers: BTreeMap<NodeId, Peer>,
+    peers: Table<NodeId, Peer>,
     penalties: Penalties,
     requests: Requests,
     readers: Readers,
@@ -375,7 +377,7 @@ impl Swarm {
             assert!(!blob.wanted_by.is_empty(), "a blob is wanted by somebody");
             assert!(blob.neighbours().len() <= limits::NEIGHBOURS_MAX);
         }
-        for (id, peer) in &self.peers {
+        for (id, peer) in self.peers.iter() {
             assert!(!self.penalties.is_banned(id), "a banned peer is not used");
             let moving = self
                 .requests

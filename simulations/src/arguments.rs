@@ -103,6 +103,10 @@ pub(crate) struct Report {
     /// Crowds of more peers than this are left out.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) peers_max: usize,
+    /// Writes the figures of each run to this file, and takes those that are in it: a report can be interrupted and
+    /// continued. Only runs of this very program may be in it.
+    #[arg(long)]
+    pub(crate) runs: Option<PathBuf>,
 }
 
 /// Who takes part.

@@ -12,7 +12,10 @@ use weft_protocol::{
     wire::Hello,
 };
 
-use crate::{Behaviour, Disk, Link, NETWORK, Publisher, observe::Watched, transfer::TransferId};
+use crate::{
+    Behaviour, Disk, Link, NETWORK, Publisher, mail::Mailbox, observe::Watched,
+    transfer::TransferId,
+};
 
 /// Names a host in its world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,8 +58,12 @@ pub struct Host {
     pub(crate) keys: BTreeMap<PublisherId, Publisher>,
     /// Hosts it is connected to.
     pub(crate) connected: BTreeSet<HostId>,
-    /// With so many connections it dials nobody more.
+    /// Hosts that it is dialling.
+    pub(crate) dialling: BTreeSet<HostId>,
+    /// With so many connections, those under way included, it dials nobody more.
     pub(crate) dials_max: usize,
+    /// With so many it lets nobody in.
+    pub(crate) connections_max: usize,
     /// When it found its first peer in this run.
     pub(crate) first_peer_at: Option<u64>,
     /// Peers it closed the door to in this run.
@@ -69,10 +76,14 @@ pub struct Host {
     pub(crate) gossip_seen: BTreeSet<[u8; 32]>,
     /// Transfers towards it.
     pub(crate) incoming: BTreeMap<RequestId, TransferId>,
+    /// Those of them that bytes of arrive.
+    pub(crate) flowing: Vec<TransferId>,
     /// Transfers that it serves or lets wait.
     pub(crate) serving: Vec<TransferId>,
     /// Who watches what it has.
     pub(crate) watched: BTreeMap<BlobHash, Watched>,
+    /// What it is about to hear of others.
+    pub(crate) mailbox: Mailbox,
     /// Whether its next report of progress is planned.
     pub(crate) progress_planned: bool,
     /// Whether its next report of what it sends is planned.
@@ -116,15 +127,19 @@ impl Host {
             island: 0,
             keys: BTreeMap::new(),
             connected: BTreeSet::new(),
+            dialling: BTreeSet::new(),
             dials_max: CONNECTIONS_MAX,
+            connections_max: CONNECTIONS_MAX,
             first_peer_at: None,
             banned: BTreeSet::new(),
             offered: BTreeSet::new(),
             protected: Rc::default(),
             gossip_seen: BTreeSet::new(),
             incoming: BTreeMap::new(),
+            flowing: Vec::new(),
             serving: Vec::new(),
             watched: BTreeMap::new(),
+            mailbox: Mailbox::default(),
             progress_planned: false,
             telling_planned: false,
             peer_rates: (f64::INFINITY, f64::INFINITY),
@@ -162,12 +177,14 @@ impl Host {
         self.service = None;
         self.epoch += 1;
         self.connected.clear();
+        self.dialling.clear();
         self.first_peer_at = None;
         self.banned.clear();
         self.offered.clear();
         self.protected = Rc::default();
         self.gossip_seen.clear();
         self.watched.clear();
+        self.mailbox.clear();
         self.progress_planned = false;
         self.telling_planned = false;
         self.peer_rates = (f64::INFINITY, f64::INFINITY);
@@ -190,12 +207,12 @@ impl Host {
 
     /// Whether it has room for one more connection.
     pub(crate) fn has_room(&self) -> bool {
-        self.connected.len() < CONNECTIONS_MAX
+        self.connected.len() < self.connections_max
     }
 
     /// Whether it looks for more connections.
     pub(crate) fn is_lonely(&self) -> bool {
-        self.connected.len() < self.dials_max
+        self.connected.len() + self.dialling.len() < self.dials_max
     }
 }
 

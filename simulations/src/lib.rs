@@ -24,6 +24,7 @@ mod fault;
 mod flow;
 mod host;
 mod link;
+mod mail;
 mod net;
 mod observe;
 mod oracle;

@@ -48,6 +48,7 @@ fn main() -> io::Result<ExitCode> {
                 seeds: asked.seeds,
                 jobs: asked.jobs,
                 peers_max: asked.peers_max,
+                runs: asked.runs,
             };
             let met = book::write(&asked.out, &plan, &mut |line| {
                 // Whoever waits is told how far it is; nothing depends on it.

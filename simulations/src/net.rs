@@ -9,7 +9,7 @@ use weft_protocol::{
     wire,
 };
 
-use crate::{HostId, World, world::Happening};
+use crate::{HostId, World, clock::MILLI, world::Happening};
 
 /// A question without an answer counts as lost after this.
 const REQUEST_TIMEOUT_MS: u64 = 10_000;
@@ -43,12 +43,15 @@ impl World {
         let Some(to) = self.find(to) else { return };
         let (here, there) = (self.host(from), self.host(to));
         let room = here.is_lonely() && there.has_room();
-        if room && here.link.can_dial(&there.link) && !here.connected.contains(&to) {
+        let known = here.connected.contains(&to) || here.dialling.contains(&to);
+        if room && here.link.can_dial(&there.link) && !known {
+            self.host_mut(from).dialling.insert(to);
             self.connect(from, to);
         }
     }
 
     pub(crate) fn connected(&mut self, a: HostId, b: HostId) {
+        self.host_mut(a).dialling.remove(&b);
         let (here, there) = (self.host(a), self.host(b));
         let refused = here.banned.contains(&there.node) || there.banned.contains(&here.node);
         // Dials that were under way together do not fill a host beyond its room.
@@ -110,11 +113,29 @@ impl World {
             message,
         };
         self.input_later(self.latency(id, target), target, asked);
-        self.later(REQUEST_TIMEOUT_MS, Happening::Overdue(inbound));
+        let lost_at = self.now + REQUEST_TIMEOUT_MS * MILLI;
+        self.questions.push_back((lost_at, inbound));
     }
 
-    pub(crate) fn overdue(&mut self, question: InboundId) {
-        if let Some((asker, epoch, request)) = self.inbound.remove(&question)
+    /// When the next question without an answer counts as lost, unless that is after `end`.
+    pub(crate) fn next_overdue(&mut self, end: u64) -> Option<u64> {
+        while let Some((at, question)) = self.questions.front() {
+            if *at > end {
+                break;
+            }
+            if self.inbound.contains_key(question) {
+                return Some(*at);
+            }
+            self.questions.pop_front();
+        }
+        None
+    }
+
+    /// The oldest question is lost.
+    pub(crate) fn give_up_question(&mut self) {
+        let question = self.questions.pop_front();
+        if let Some((_, question)) = question
+            && let Some((asker, epoch, request)) = self.inbound.remove(&question)
             && self.host(asker).epoch == epoch
         {
             let result = Err(RequestError::Timeout);

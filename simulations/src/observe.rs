@@ -1,49 +1,59 @@
 //! Watching what a host has of a blob.
 //!
-//! As in the node, a watcher hears the first state at once and changes at most four times a second. Everybody
-//! who watches one blob of one host shares one copy of what is told.
-
-use std::rc::Rc;
+//! As in the node, a watcher hears the first state at once and changes at most four times a second. What a watcher has
+//! already is no news to it: it waits until something comes that is, or until it is a second old. What is told lies in
+//! the mailbox of the watcher ([`crate::mail`]) until it is read.
 
 use weft_protocol::{
     id::{BlobHash, NodeId},
-    layout::PieceRange,
-    piece_set::PieceSet,
     service::Input,
 };
 
-use crate::{HostId, World, clock::MILLI, world::Happening};
+use crate::{HostId, World, clock::MILLI, mail::Letter, world::Happening};
 
 /// Least time between two reports on one blob, in milliseconds; the node's.
 const REPORT_MS: u64 = 250;
+/// What is no news to a watcher is kept back for so long, in milliseconds.
+const KEEP_MS: u64 = 1_000;
 
 /// Who watches one blob of a host.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
-    watchers: Vec<HostId>,
+    watchers: Vec<Watcher>,
     /// When they were last told.
     told_at: u64,
-    /// Whether the next report is planned.
-    planned: bool,
-    /// What came since they were told.
-    news: Vec<PieceRange>,
+    /// When the next report is planned.
+    planned: Option<u64>,
+    /// Pieces that came since the process began, in the order in which they came.
+    pub(crate) log: Vec<u32>,
 }
 
-/// What a watcher is about to hear.
-#[derive(Debug)]
-pub(crate) struct Sighting {
-    watcher: HostId,
-    epoch: u64,
-    provider: HostId,
-    blob: BlobHash,
-    what: What,
+/// One who watches.
+#[derive(Debug, Clone, Copy)]
+struct Watcher {
+    host: HostId,
+    /// What of the log it was told; `None` until it was told the first state.
+    told: Option<u32>,
+    /// Since when something is kept back.
+    kept_since: Option<u64>,
 }
 
-/// All that a host has of a blob, or what it has besides what it told before.
-#[derive(Debug, Clone)]
-enum What {
-    All(Rc<PieceSet>),
-    More(Rc<[PieceRange]>),
+impl Watched {
+    fn end(&self) -> u32 {
+        u32::try_from(self.log.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Forgets a watcher; false if it was none.
+    fn forget(&mut self, host: HostId) -> bool {
+        let before = self.watchers.len();
+        self.watchers.retain(|watcher| watcher.host != host);
+        self.watchers.len() < before
+    }
+
+    /// Pieces that came between two places of the log.
+    pub(crate) fn news(&self, from: u32, to: u32) -> &[u32] {
+        self.log.get(from as usize..to as usize).unwrap_or(&[])
+    }
 }
 
 impl World {
@@ -55,48 +65,77 @@ impl World {
             let input = Input::AvailabilityLost { peer: *peer, blob };
             return self.input_later(30, id, input);
         };
+        let epoch = self.host(provider).epoch;
         let watched = self.host_mut(provider).watched.entry(blob).or_default();
-        if !watched.watchers.contains(&id) {
-            watched.watchers.push(id);
-        }
-        let host = self.host(provider);
-        let have = host.behaviour.claims(host.disk.have(&blob, size));
-        // The question and its answer.
-        let after = self.latency(provider, id) * 2;
-        self.sight(after, provider, id, blob, What::All(Rc::new(have)));
+        watched.forget(id);
+        watched.watchers.push(Watcher {
+            host: id,
+            told: None,
+            kept_since: None,
+        });
+        let question = Happening::Watched {
+            host: provider,
+            epoch,
+            watcher: id,
+            blob: Box::new((blob, size)),
+        };
+        self.later(self.latency(provider, id), question);
+    }
+
+    /// The question of a watcher arrived.
+    pub(crate) fn watched(
+        &mut self,
+        id: HostId,
+        epoch: u64,
+        watcher: HostId,
+        (blob, size): (BlobHash, u64),
+    ) {
+        let host = self.host_mut(id);
+        let current = host.epoch == epoch;
+        let watched = host.watched.get_mut(&blob).filter(|_| current);
+        let Some(watched) = watched else { return };
+        let end = watched.end();
+        let waits = |other: &&mut Watcher| other.host == watcher && other.told.is_none();
+        let Some(asked) = watched.watchers.iter_mut().find(waits) else {
+            return;
+        };
+        asked.told = Some(end);
+        let have = host.disk.have(&blob, size);
+        let have = host.behaviour.claims(have);
+        let peer = host.node;
+        let after = self.latency(id, watcher);
+        self.input_later(after, watcher, Input::Availability { peer, blob, have });
     }
 
     pub(crate) fn unobserve(&mut self, id: HostId, peer: &NodeId, blob: &BlobHash) {
         if let Some(provider) = self.find(peer)
             && let Some(watched) = self.host_mut(provider).watched.get_mut(blob)
         {
-            watched.watchers.retain(|watcher| *watcher != id);
+            watched.forget(id);
         }
     }
 
-    /// A host has more of a blob than before.
-    pub(crate) fn has_more(&mut self, id: HostId, blob: BlobHash, pieces: PieceRange) {
+    /// A host has one more piece of a blob.
+    pub(crate) fn has_more(&mut self, id: HostId, blob: BlobHash, piece: u32) {
         let now = self.now;
         let host = self.host_mut(id);
         let epoch = host.epoch;
-        let Some(watched) = host.watched.get_mut(&blob) else {
+        let tells = host.behaviour.tells_news();
+        let watched = host.watched.get_mut(&blob).filter(|_| tells);
+        let Some(watched) = watched.filter(|watched| !watched.watchers.is_empty()) else {
             return;
         };
-        if watched.watchers.is_empty() {
-            return;
+        watched.log.push(piece);
+        let due = (watched.told_at + REPORT_MS * MILLI).max(now);
+        if watched.planned.is_none_or(|planned| planned > due) {
+            watched.planned = Some(due);
+            self.plan_report(due, id, epoch, blob);
         }
-        watched.news.push(pieces);
-        if watched.planned {
-            return;
-        }
-        watched.planned = true;
-        let due = (watched.told_at + REPORT_MS * MILLI).saturating_sub(now);
-        let report = Happening::Report {
-            host: id,
-            epoch,
-            blob,
-        };
-        self.later(due.div_ceil(MILLI), report);
+    }
+
+    fn plan_report(&mut self, at: u64, host: HostId, epoch: u64, blob: BlobHash) {
+        let blob = Box::new(blob);
+        self.at(at, Happening::Report { host, epoch, blob });
     }
 
     pub(crate) fn report(&mut self, id: HostId, epoch: u64, blob: BlobHash) {
@@ -108,42 +147,52 @@ impl World {
         let Some(watched) = host.watched.get_mut(&blob) else {
             return;
         };
-        watched.planned = false;
-        watched.told_at = now;
-        let watchers = watched.watchers.clone();
-        let news: Rc<[PieceRange]> = std::mem::take(&mut watched.news).into();
-        if !host.behaviour.tells_news() {
+        if watched.planned != Some(now) {
             return;
         }
-        for watcher in watchers {
-            let after = self.latency(id, watcher);
-            self.sight(after, id, watcher, blob, What::More(Rc::clone(&news)));
+        watched.planned = None;
+        watched.told_at = now;
+        let mut watched = std::mem::take(watched);
+        let end = watched.end();
+        let mut keeps = false;
+        for at in 0..watched.watchers.len() {
+            let Some(watcher) = watched.watchers.get(at).copied() else {
+                break;
+            };
+            let Some(from) = watcher.told.filter(|from| *from < end) else {
+                continue;
+            };
+            let since = watcher.kept_since.unwrap_or(now);
+            let old = now >= since + KEEP_MS * MILLI;
+            let tell = old || self.lacks(watcher.host, &blob, watched.news(from, end));
+            keeps |= !tell;
+            if let Some(watcher) = watched.watchers.get_mut(at) {
+                watcher.told = Some(if tell { end } else { from });
+                watcher.kept_since = (!tell).then_some(since);
+            }
+            if tell {
+                let letter = Letter {
+                    provider: id,
+                    epoch,
+                    blob,
+                    from,
+                    to: end,
+                };
+                self.mail(watcher.host, letter);
+            }
         }
+        if keeps {
+            let due = now + KEEP_MS * MILLI;
+            watched.planned = Some(due);
+            self.plan_report(due, id, epoch, blob);
+        }
+        self.host_mut(id).watched.insert(blob, watched);
     }
 
-    pub(crate) fn seen(&mut self, sighting: Sighting) {
-        let Sighting {
-            watcher,
-            epoch,
-            provider,
-            blob,
-            what,
-        } = sighting;
-        if self.host(watcher).epoch != epoch || !self.reaches(watcher, provider) {
-            return;
-        }
-        let peer = self.host(provider).node;
-        match what {
-            What::All(have) => {
-                let have = PieceSet::clone(&have);
-                self.input(watcher, Input::Availability { peer, blob, have });
-            }
-            What::More(news) => {
-                for pieces in news.iter().copied() {
-                    self.input(watcher, Input::AvailabilityGained { peer, blob, pieces });
-                }
-            }
-        }
+    /// Whether a host lacks one of some pieces.
+    fn lacks(&self, host: HostId, blob: &BlobHash, pieces: &[u32]) -> bool {
+        let have = self.host(host).disk.blobs.get(blob);
+        have.is_none_or(|have| pieces.iter().any(|piece| !have.contains(*piece)))
     }
 
     /// A host's process is gone: whoever watched it notices, and it watches nobody.
@@ -152,12 +201,12 @@ impl World {
         let watched = std::mem::take(&mut self.host_mut(dead).watched);
         for (blob, watched) in watched {
             for watcher in watched.watchers {
-                self.input_later(20, watcher, Input::AvailabilityLost { peer, blob });
+                self.input_later(20, watcher.host, Input::AvailabilityLost { peer, blob });
             }
         }
         for host in &mut self.hosts {
             for watched in host.watched.values_mut() {
-                watched.watchers.retain(|watcher| *watcher != dead);
+                watched.forget(dead);
             }
         }
     }
@@ -168,8 +217,7 @@ impl World {
             let peer = self.host(provider).node;
             let mut lost = Vec::new();
             for (blob, watched) in &mut self.host_mut(provider).watched {
-                if watched.watchers.contains(&watcher) {
-                    watched.watchers.retain(|other| *other != watcher);
+                if watched.forget(watcher) {
                     lost.push(*blob);
                 }
             }
@@ -177,24 +225,5 @@ impl World {
                 self.input_later(20, watcher, Input::AvailabilityLost { peer, blob });
             }
         }
-    }
-
-    fn sight(
-        &mut self,
-        after_ms: u64,
-        provider: HostId,
-        watcher: HostId,
-        blob: BlobHash,
-        what: What,
-    ) {
-        let epoch = self.host(watcher).epoch;
-        let sighting = Sighting {
-            watcher,
-            epoch,
-            provider,
-            blob,
-            what,
-        };
-        self.later(after_ms, Happening::Seen(Box::new(sighting)));
     }
 }

@@ -1,14 +1,15 @@
 //! What a run tells: one object of figures, and the curves behind them.
 
 pub mod book;
+mod made;
 mod picture;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The figures of one run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Which scenario.
     pub scenario: String,
@@ -37,10 +38,10 @@ pub struct Report {
     /// Bytes that honest hosts received beyond what they needed, as a share of what they needed.
     pub duplicate_fraction: f64,
     /// Seconds until the last free rider had everything, if there are any; and the median of them.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub riders: Option<(f64, f64)>,
     /// Liars, and how many of them somebody named.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liars_named: Option<(usize, usize)>,
     /// Things that happened in the run.
     pub events: u64,

@@ -246,6 +246,9 @@ impl World {
         let broken = good.saturating_sub(layout.len(past)).min(room) / GROUP * GROUP;
         let receiver = self.host_mut(transfer.receiver);
         receiver.incoming.remove(&transfer.request);
+        if transfer.stage == Stage::Flowing {
+            receiver.flowing.retain(|other| *other != id);
+        }
         receiver
             .disk
             .keep_partial(transfer.blob, transfer.next, broken);

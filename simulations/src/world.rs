@@ -2,11 +2,12 @@
 
 mod dispatch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use fastrand::Rng;
 use weft_protocol::{
     id::{BlobHash, NodeId},
+    op::Op,
     service::{
         Command, CommandError, CommandId, GossipId, InboundId, Input, Outcome, RequestId, Service,
         StorageError,
@@ -23,7 +24,6 @@ use crate::{
     flow::Flows,
     host,
     net::Rumour,
-    observe::Sighting,
     rng,
     trace::Trace,
     transfer::{TransferId, Transfers},
@@ -51,11 +51,8 @@ pub(crate) enum Happening {
     Write {
         host: HostId,
         epoch: u64,
-        request: RequestId,
-        ops: Vec<weft_protocol::op::Op>,
+        batch: Box<(RequestId, Vec<Op>)>,
     },
-    /// A question was answered by now or is lost.
-    Overdue(InboundId),
     /// A request for pieces reaches the provider.
     Asked(TransferId),
     /// The first bytes of a transfer reach the asker.
@@ -70,10 +67,17 @@ pub(crate) enum Happening {
     Report {
         host: HostId,
         epoch: u64,
-        blob: BlobHash,
+        blob: Box<BlobHash>,
     },
-    /// A watcher hears what a host has.
-    Seen(Box<Sighting>),
+    /// The question of one who watches a blob of a host reaches it.
+    Watched {
+        host: HostId,
+        epoch: u64,
+        watcher: HostId,
+        blob: Box<(BlobHash, u64)>,
+    },
+    /// A host reads what others told it of their blobs.
+    Mail { host: HostId, epoch: u64 },
     /// A killed process comes back.
     Start(HostId),
 }
@@ -92,6 +96,8 @@ pub struct World {
     pub(crate) dht: Dht,
     /// Questions on their way: who asked, in which process, under which id.
     pub(crate) inbound: BTreeMap<InboundId, (HostId, u64, RequestId)>,
+    /// Questions in the order in which they were asked, with when they count as lost.
+    pub(crate) questions: VecDeque<(u64, InboundId)>,
     pub(crate) ids: u64,
     pub(crate) gossip: BTreeMap<GossipId, Rumour>,
     pub(crate) flows: Flows,
@@ -118,6 +124,7 @@ impl World {
             steps: 0,
             dht: Dht::new(seed),
             inbound: BTreeMap::new(),
+            questions: VecDeque::new(),
             ids: 0,
             gossip: BTreeMap::new(),
             flows: Flows::default(),
@@ -260,7 +267,11 @@ impl World {
     }
 
     pub(crate) fn later(&mut self, after_ms: u64, happening: Happening) {
-        self.queue.push(self.now + after_ms * MILLI, happening);
+        self.at(self.now + after_ms * MILLI, happening);
+    }
+
+    pub(crate) fn at(&mut self, at: u64, happening: Happening) {
+        self.queue.push(at, happening);
     }
 
     /// Lets an input reach the process that runs now, after a while.
@@ -279,16 +290,17 @@ impl World {
     fn step(&mut self, end: u64) -> bool {
         let planned = self.queue.next();
         let flowing = self.flows.next();
-        let Some(at) = planned
-            .into_iter()
-            .chain(flowing)
-            .min()
-            .filter(|at| *at <= end)
-        else {
+        let first = planned.into_iter().chain(flowing).min();
+        let overdue = self.next_overdue(first.unwrap_or(end));
+        let Some(at) = overdue.or(first).filter(|at| *at <= end) else {
             return false;
         };
         self.now = at.max(self.now);
         self.steps += 1;
+        if overdue.is_some() {
+            self.give_up_question();
+            return true;
+        }
         if flowing == Some(at) {
             if let Some(reached) = self.flows.pop(self.now) {
                 self.flowed(reached);
@@ -308,20 +320,20 @@ impl World {
             }
             Happening::Wake { host, epoch } => self.wake(host, epoch),
             Happening::Connected(a, b) => self.connected(a, b),
-            Happening::Write {
-                host,
-                epoch,
-                request,
-                ops,
-            } => self.write(host, epoch, request, ops),
-            Happening::Overdue(question) => self.overdue(question),
+            Happening::Write { host, epoch, batch } => self.write(host, epoch, batch.0, batch.1),
             Happening::Asked(transfer) => self.asked(transfer),
             Happening::Began(transfer) => self.began(transfer),
             Happening::Arrived { transfer, last } => self.arrived(transfer, last),
             Happening::Progress { host, epoch } => self.progress(host, epoch),
             Happening::TellUploads { host, epoch } => self.tell_uploads(host, epoch),
-            Happening::Report { host, epoch, blob } => self.report(host, epoch, blob),
-            Happening::Seen(sighting) => self.seen(*sighting),
+            Happening::Report { host, epoch, blob } => self.report(host, epoch, *blob),
+            Happening::Watched {
+                host,
+                epoch,
+                watcher,
+                blob,
+            } => self.watched(host, epoch, watcher, *blob),
+            Happening::Mail { host, epoch } => self.read_mail(host, epoch),
             Happening::Start(host) => {
                 if !self.host(host).is_up() {
                     self.start(host);
@@ -342,13 +354,7 @@ impl World {
         }
     }
 
-    fn write(
-        &mut self,
-        host: HostId,
-        epoch: u64,
-        request: RequestId,
-        ops: Vec<weft_protocol::op::Op>,
-    ) {
+    fn write(&mut self, host: HostId, epoch: u64, request: RequestId, ops: Vec<Op>) {
         if self.host(host).epoch != epoch || self.crashes_now(host) {
             return;
         }
@@ -364,12 +370,17 @@ impl World {
 
     /// Hands an input to a machine and carries out what it wants.
     pub(crate) fn input(&mut self, host: HostId, input: Input) {
+        self.hand(host, input);
+        self.drain(host);
+    }
+
+    /// Hands an input to a machine. What it wants is carried out when [`Self::drain`] is called.
+    pub(crate) fn hand(&mut self, host: HostId, input: Input) {
         let now = self.now_at(host);
         self.trace.input(self.now, host, &input);
         if let Some(service) = &mut self.host_mut(host).service {
             service.handle(now, input);
         }
-        self.drain(host);
     }
 
     pub(crate) fn drain(&mut self, id: HostId) {

@@ -49,7 +49,7 @@ fn one_answer_sends_few_dials_into_one_network() {
         .collect();
     let taken = credible("/ip4/192.0.2.1/tcp/1", peers[1..].to_vec());
     assert_eq!(taken.len(), limits::EXCHANGED_PER_GROUP_MAX + 1);
-    let given = choose(peers, &mut Rng::with_seed(1));
+    let given = choose(peers, |peer| peer, &mut Rng::with_seed(1));
     assert_eq!(given.len(), limits::EXCHANGED_PER_GROUP_MAX + 1);
 }
 
@@ -69,15 +69,15 @@ fn peers_on_one_lan_are_all_told() {
     let peers = (0..20)
         .map(|n| told(n, &[&format!("/ip4/192.168.1.{n}/tcp/4777")]))
         .collect();
-    assert_eq!(choose(peers, &mut Rng::with_seed(1)).len(), 20);
+    assert_eq!(choose(peers, |peer| peer, &mut Rng::with_seed(1)).len(), 20);
 }
 
 #[test]
 fn choice_is_not_the_same_for_everybody() {
     let peers: Vec<_> = (0..200).map(|n| told(n, &[])).collect();
     let mut rng = Rng::with_seed(1);
-    let one = choose(peers.clone(), &mut rng);
-    let two = choose(peers, &mut rng);
+    let one = choose(peers.clone(), |peer| peer, &mut rng);
+    let two = choose(peers, |peer| peer, &mut rng);
     assert_eq!(one.len(), limits::PEERS_PER_RESPONSE_MAX);
     assert_ne!(one, two);
 }

@@ -261,10 +261,11 @@ impl Service {
         let known = peers
             .into_iter()
             .filter(|peer| !self.swarm.is_banned(peer) && !self.origins.contains(peer));
-        let known = known.map(|peer| wire::PeerAddresses {
+        let known: Vec<NodeId> = known.collect();
+        let look_up = |peer| wire::PeerAddresses {
             peer,
             addresses: self.peers.addresses(&peer).to_vec(),
-        });
-        peer_exchange::choose(known.collect(), &mut self.rng)
+        };
+        peer_exchange::choose(known, look_up, &mut self.rng)
     }
 }

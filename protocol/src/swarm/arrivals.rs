@@ -29,7 +29,7 @@ impl Swarm {
         for revision in self.blobs.get(hash).into_iter().flat_map(|b| &b.wanted_by) {
             if let Some(download) = self.downloads.get_mut(revision) {
                 download.bytes_fetched = download.bytes_fetched.saturating_add(bytes);
-                let sum = download.sources.entry(peer).or_default();
+                let sum = download.sources.get_or_insert_with(peer, || 0);
                 *sum = sum.saturating_add(bytes);
                 download.progressed = now;
                 download.hungry = Hunger::default();

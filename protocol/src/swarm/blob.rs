@@ -1,11 +1,8 @@
 //! One blob on its way here: what of it is here, asked for, and to be had from whom.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
-use super::{copies::Copying, peers::Retry};
+use super::{copies::Copying, peers::Retry, table::Table};
 use crate::{
     id::{NodeId, RevisionId},
     layout::{Layout, PieceRange},
@@ -23,7 +20,7 @@ pub(crate) struct Blob {
     /// Downloads that wait for it.
     pub(crate) wanted_by: Vec<RevisionId>,
     /// Peers that failed with this blob.
-    pub(crate) retries: BTreeMap<NodeId, Retry>,
+    pub(crate) retries: Table<NodeId, Retry>,
     /// Peers that sent bytes of it which do not verify.
     pub(crate) liars: BTreeSet<NodeId>,
     /// What is to be copied from other blobs; no piece is asked for before that is done.
@@ -35,7 +32,7 @@ pub(crate) struct Blob {
     /// When bytes of it last arrived, or when it became active.
     pub(crate) progressed: Instant,
     /// Observed peers.
-    neighbours: BTreeMap<NodeId, Neighbour>,
+    neighbours: Table<NodeId, Neighbour>,
     /// Pieces that are here or asked for; made when it becomes active.
     taken: Option<PieceSet>,
     /// For each piece how many neighbours have it; as long as `taken`.
@@ -70,13 +67,13 @@ impl Blob {
             layout: Layout::new(size),
             have: None,
             wanted_by: Vec::new(),
-            retries: BTreeMap::new(),
+            retries: Table::default(),
             liars: BTreeSet::new(),
             copying: None,
             live: 0,
             doubled: 0,
             progressed: Instant(0),
-            neighbours: BTreeMap::new(),
+            neighbours: Table::default(),
             taken: None,
             counts: Vec::new(),
         }
@@ -111,7 +108,7 @@ impl Blob {
     pub(crate) fn rest(&mut self) -> Vec<NodeId> {
         self.taken = None;
         self.counts.clear();
-        std::mem::take(&mut self.neighbours).into_keys().collect()
+        std::mem::take(&mut self.neighbours).into_keys()
     }
 
     /// Pieces that are here or asked for, and how many neighbours have each.
@@ -170,7 +167,7 @@ impl Blob {
     }
 
     /// Observed peers.
-    pub(crate) fn neighbours(&self) -> &BTreeMap<NodeId, Neighbour> {
+    pub(crate) fn neighbours(&self) -> &Table<NodeId, Neighbour> {
         &self.neighbours
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Sent bytes are shared 60 : 20 : 20 between those who gave us most for what they got (or, of what is whole here,
 //! pass it on to others: [`super::spread`]), everybody in turn, and
-//! newcomers, who have nothing to give yet. A share that nobody waits in goes to the others, so the line never
+//! newcomers, who have nothing to give yet, or while there are none, who has least: with little to give he gets little. A share that nobody waits in goes to the others, so the line never
 //! idles. Among equals, what was sent least goes first.
 
 use std::cmp::Reverse;
@@ -25,6 +25,18 @@ pub(crate) struct Candidate {
     pub(crate) passes: bool,
 }
 
+impl Candidate {
+    /// Whether its sender shows what it got: who claims to have nothing for ever is not poor.
+    fn keeps_up(&self) -> bool {
+        self.have.is_some_and(|have| {
+            self.account.served() <= have.saturating_mul(2).saturating_add(SLACK)
+        })
+    }
+}
+
+/// Requests that may have come to nothing.
+const SLACK: u32 = 4;
+
 /// A share of what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Share {
@@ -32,7 +44,7 @@ pub(crate) enum Share {
     Reciprocity,
     /// Everybody in turn.
     Turn,
-    /// Who got next to nothing so far: the optimistic unchoke.
+    /// Who got next to nothing so far, then who has least: the optimistic unchoke.
     Newcomer,
 }
 
@@ -65,7 +77,7 @@ impl Share {
         match self {
             Self::Reciprocity => candidate.account.received() > 0 || candidate.passes,
             Self::Turn => true,
-            Self::Newcomer => candidate.account.is_newcomer(),
+            Self::Newcomer => candidate.account.is_newcomer() || candidate.keeps_up(),
         }
     }
 
@@ -81,7 +93,9 @@ impl Share {
             // Giving to others is as good, and nobody has a claim before another.
             Self::Reciprocity if candidate.passes => (ENOUGH, 0),
             Self::Reciprocity => (account.owed(), 0),
-            Self::Turn | Self::Newcomer => (0, 0),
+            Self::Newcomer if candidate.account.is_newcomer() => (1, 0),
+            Self::Newcomer => (0, candidate.have.unwrap_or(u32::MAX)),
+            Self::Turn => (0, 0),
         };
         let last = match self {
             Self::Reciprocity => account.served_at,
@@ -111,7 +125,8 @@ impl Choker {
             let admitted = waiting.iter().filter(|candidate| share.admits(candidate));
             admitted.min_by_key(|candidate| share.rank(candidate))
         };
-        if let (false, Some(candidate)) = (newcomer_served, first(Share::Newcomer)) {
+        let newcomer = first(Share::Newcomer).filter(|candidate| candidate.account.is_newcomer());
+        if let (false, Some(candidate)) = (newcomer_served, newcomer) {
             return Some(Chosen {
                 share: Share::Newcomer,
                 by: Share::Newcomer,
@@ -281,6 +296,50 @@ mod tests {
             (chosen.by, chosen.upload),
             (Share::Reciprocity, UploadId(1))
         );
+    }
+
+    /// How often each of three is served who gave much and have 100 pieces, and of one who gave nothing and has `have`.
+    fn beside_three_who_give(have: impl Fn(u32) -> Option<u32>) -> [u32; 4] {
+        let mut bench = Bench::new();
+        let mut served = [0; 4];
+        for round in 0..400_u32 {
+            let waiting = [0_u8, 1, 2, 3].map(|n| {
+                let poor = n == 3;
+                let id = NodeId::new([n; 32]);
+                if !poor {
+                    bench.credit(n, MIB);
+                }
+                Candidate {
+                    upload: UploadId(u64::from(n)),
+                    running: 0,
+                    copies: 0,
+                    have: if poor { have(served[3]) } else { Some(100) },
+                    account: *bench.ledger.account(id, Instant(u64::from(round))),
+                    passes: false,
+                }
+            });
+            let chosen = bench.choker.choose(&waiting, true).unwrap();
+            bench.choker.spend(chosen.share, MIB);
+            let n = u8::try_from(chosen.upload.0).unwrap();
+            let now = Instant(u64::from(round));
+            let account = bench.ledger.account(NodeId::new([n; 32]), now);
+            account.serve(chosen.by, now);
+            bench.ledger.debit(NodeId::new([n; 32]), MIB, now);
+            served[usize::from(n)] += 1;
+        }
+        served
+    }
+
+    #[test]
+    fn who_has_least_gets_the_fifth_of_newcomers_while_there_are_none() {
+        // His own turn, and a fifth besides.
+        let poor = beside_three_who_give(|served| Some(served.min(99)));
+        assert!((85..=130).contains(&poor[3]), "{poor:?}");
+        // Who shows nothing of what he gets, or nothing at all, only gets his turn.
+        for have in [Some(0), None] {
+            let hoards = beside_three_who_give(|_| have);
+            assert!(hoards[3] <= 50, "{hoards:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::blob::HUNGER;
+use super::{blob::HUNGER, table::Table};
 use crate::{
     id::{BlobHash, NodeId},
     service::CopyPlan,
@@ -31,7 +31,7 @@ pub(crate) struct Download {
     /// Bytes that came over the network, repeats included.
     pub(crate) bytes_fetched: u64,
     /// Bytes by peer.
-    pub(crate) sources: BTreeMap<NodeId, u64>,
+    pub(crate) sources: Table<NodeId, u64>,
     /// Peers that are said to have something of it.
     pub(crate) hints: BTreeSet<NodeId>,
     /// Last moment at which something arrived, or the start.
@@ -110,7 +110,7 @@ impl Download {
             bytes_done: 0,
             bytes_reused: 0,
             bytes_fetched: 0,
-            sources: BTreeMap::new(),
+            sources: Table::default(),
             hints,
             progressed: now,
             hungry: Hunger::default(),

@@ -21,33 +21,46 @@ const TURNS: u64 = 4;
 /// Neighbours from which on a blob has a crowd: enough for one request at each to keep this node busy.
 const CROWD: usize = 6;
 
+/// Whether a peer may get one more transfer.
+fn has_room(peer: &Peer, crowded: bool) -> bool {
+    let run = peer.rate().map_or(TRANSFER_BYTES_START, |rate| {
+        rate.saturating_mul(CROWD_MS) / 1_000
+    });
+    peer.has_room(crowded, run)
+}
+
 impl Swarm {
     /// Asks those who may have become useful for what is open.
     pub(super) fn feed(&mut self, ctx: &mut Context<'_>) {
         let mut peers = std::mem::take(&mut self.dirty.peers);
         let everybody = std::mem::take(&mut self.dirty.everybody);
         if everybody {
-            peers = self.peers.keys().copied().collect();
-            ctx.rng.shuffle(&mut peers);
-            peers.sort_by_key(|peer| self.peers.get(peer).map_or(0, |peer| peer.in_flight));
+            let of_peer = |(id, peer): (&NodeId, &Peer)| (peer.in_flight, *id);
+            let mut all: Vec<(u32, NodeId)> = self.peers.iter().map(of_peer).collect();
+            ctx.rng.shuffle(&mut all);
+            all.sort_by_key(|(in_flight, _)| *in_flight);
+            peers.clear();
+            peers.extend(all.into_iter().map(|(_, id)| id));
         }
+        let crowded = self.is_crowded();
         // One transfer each in turn, so that what there is is shared.
         while !peers.is_empty() {
-            peers.retain(|peer| {
+            peers.retain(|id| {
+                let peer = self.peers.get(id);
+                let room = peer.is_some_and(|peer| has_room(peer, crowded));
+                if !room || self.requests.len() >= limits::TRANSFERS_MAX {
+                    return false;
+                }
                 // Who owes what changes slowly; it is looked at when everybody is.
-                self.feed_one(peer, ctx) || (everybody && self.help_out(peer, ctx))
+                self.feed_one(id, ctx) || (everybody && self.rescue(id, ctx))
             });
         }
+        // The list is used again.
+        self.dirty.peers = peers;
     }
 
-    /// Gives a peer one transfer more; false if it has no room or nothing to offer.
+    /// Gives a peer that has room one transfer more; false if it has nothing to offer.
     fn feed_one(&mut self, id: &NodeId, ctx: &mut Context<'_>) -> bool {
-        let Some(peer) = self.peers.get(id) else {
-            return false;
-        };
-        if self.requests.len() >= limits::TRANSFERS_MAX || !self.has_room(peer) {
-            return false;
-        }
         for at in 0..self.active.len() {
             let Some(hash) = self.active.get(at).copied() else {
                 break;
@@ -67,17 +80,10 @@ impl Swarm {
         false
     }
 
-    /// Lets a peer with room take over from others; false if there is nothing to take over.
-    fn help_out(&mut self, id: &NodeId, ctx: &mut Context<'_>) -> bool {
-        let room = self.peers.get(id).is_some_and(|peer| self.has_room(peer));
-        room && self.requests.len() < limits::TRANSFERS_MAX && self.rescue(id, ctx)
-    }
-
-    fn has_room(&self, peer: &Peer) -> bool {
-        let run = peer.rate().map_or(TRANSFER_BYTES_START, |rate| {
-            rate.saturating_mul(CROWD_MS) / 1_000
-        });
-        peer.has_room(self.is_crowded(), run)
+    /// Whether a peer may get one more transfer.
+    pub(super) fn has_room(&self, id: &NodeId) -> bool {
+        let peer = self.peers.get(id);
+        peer.is_some_and(|peer| has_room(peer, self.is_crowded()))
     }
 
     fn is_crowded(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Filling free places: inspections, active blobs, observed peers.
 
-use super::{Context, News, Swarm, download};
+use super::{Context, Dirty, News, Swarm, download};
 use crate::{
     id::{BlobHash, NodeId, RevisionId},
     limits,
@@ -10,6 +10,18 @@ use crate::{
 };
 
 impl Swarm {
+    /// Whether nothing changed since every free place was used, and no wait can end.
+    pub(super) fn is_settled(&self) -> bool {
+        let Dirty {
+            downloads,
+            neighbours,
+            everybody,
+            peers,
+        } = &self.dirty;
+        let idle = !downloads && !neighbours && !everybody && peers.is_empty();
+        idle && self.tick.is_some() && self.downloads.values().all(|d| d.gathering.is_none())
+    }
+
     /// Uses every free place there is. Called after every change; looks only at what changed.
     pub(super) fn schedule(&mut self, ctx: &mut Context<'_>) {
         if std::mem::take(&mut self.dirty.downloads) {

@@ -1,8 +1,8 @@
 //! Who gave us how much, and what we gave him: the memory of the choker.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use super::choker::Share;
+use super::{choker::Share, table::Table};
 use crate::{id::NodeId, limits, time::Instant};
 
 /// What counts between this node and one peer.
@@ -21,7 +21,7 @@ pub(crate) struct Account {
 
 /// Accounts of peers that asked or gave.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(BTreeMap<NodeId, Account>);
+pub(crate) struct Ledger(Table<NodeId, Account>);
 
 /// Steps in which what was given is forgotten: 15/16 a step come to half in about ten minutes.
 const STEP: Duration = Duration::from_secs(56);
@@ -63,6 +63,11 @@ impl Account {
         }
     }
 
+    /// Requests of the peer that were served.
+    pub(crate) fn served(&self) -> u32 {
+        self.served
+    }
+
     /// Whether the peer got next to nothing so far.
     pub(crate) fn is_newcomer(&self) -> bool {
         self.served < NEWCOMER_REQUESTS
@@ -83,7 +88,7 @@ impl Ledger {
                 self.0.remove(&oldest);
             }
         }
-        let account = self.0.entry(peer).or_insert_with(|| Account {
+        let account = self.0.get_or_insert_with(peer, || Account {
             at: now,
             ..Account::default()
         });

@@ -1,7 +1,8 @@
 //! What is held against peers. Small faults are forgotten by half every few minutes; lies end the relation.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use super::table::Table;
 use crate::{id::NodeId, limits, time::Instant};
 
 /// Each fault counts as this much.
@@ -25,21 +26,25 @@ struct Record {
 
 /// What is held against everybody.
 #[derive(Debug, Default)]
-pub(crate) struct Penalties(BTreeMap<NodeId, Record>);
+pub(crate) struct Penalties {
+    records: Table<NodeId, Record>,
+    /// When the next peer's time is over.
+    next_pardon: Option<Instant>,
+}
 
 impl Penalties {
     fn record(&mut self, peer: NodeId, now: Instant) -> &mut Record {
-        let full = self.0.len() >= limits::PENALTIES_MAX && !self.0.contains_key(&peer);
+        let full = self.records.len() >= limits::PENALTIES_MAX && !self.records.contains_key(&peer);
         if full {
             let oldest = self
-                .0
+                .records
                 .iter()
                 .min_by_key(|(id, record)| (record.banned_until.is_some(), record.at, **id));
             if let Some(oldest) = oldest.map(|(id, _)| *id) {
-                self.0.remove(&oldest);
+                self.records.remove(&oldest);
             }
         }
-        let record = self.0.entry(peer).or_insert(Record {
+        let record = self.records.get_or_insert_with(peer, || Record {
             score: 0,
             at: now,
             lies: 0,
@@ -63,12 +68,13 @@ impl Penalties {
         let ban = if record.lies > 1 { LIE_AGAIN } else { LIE_ONCE };
         let until = now + ban;
         let before = record.banned_until.replace(until);
+        self.next_pardon = self.find_next_pardon();
         before.is_none()
     }
 
     /// A peer sent something right.
     pub(crate) fn delivered(&mut self, peer: &NodeId) {
-        if let Some(record) = self.0.get_mut(peer)
+        if let Some(record) = self.records.get_mut(peer)
             && record.banned_until.is_none()
         {
             record.lies = 0;
@@ -77,31 +83,39 @@ impl Penalties {
 
     /// How much is held against a peer.
     pub(crate) fn of(&self, peer: &NodeId, now: Instant) -> u32 {
-        let record = self.0.get(peer);
+        let record = self.records.get(peer);
         record.map_or(0, |record| decayed(record.score, record.at, now))
     }
 
     /// Whether the relation to a peer has ended for now.
     pub(crate) fn is_banned(&self, peer: &NodeId) -> bool {
-        let record = self.0.get(peer);
+        let record = self.records.get(peer);
         record.is_some_and(|record| record.banned_until.is_some())
     }
 
     /// Peers whose time is over.
     pub(crate) fn pardon(&mut self, now: Instant) -> Vec<NodeId> {
         let mut pardoned = Vec::new();
-        for (peer, record) in &mut self.0 {
+        if self.next_pardon.is_none_or(|at| at > now) {
+            return pardoned;
+        }
+        for (peer, record) in self.records.iter_mut() {
             if record.banned_until.is_some_and(|until| until <= now) {
                 record.banned_until = None;
                 pardoned.push(*peer);
             }
         }
+        self.next_pardon = self.find_next_pardon();
         pardoned
     }
 
     /// When the next peer's time is over.
     pub(crate) fn next_pardon(&self) -> Option<Instant> {
-        self.0
+        self.next_pardon
+    }
+
+    fn find_next_pardon(&self) -> Option<Instant> {
+        self.records
             .values()
             .filter_map(|record| record.banned_until)
             .min()
@@ -166,7 +180,7 @@ mod tests {
             id[..4].copy_from_slice(&n.to_be_bytes());
             penalties.stalled(NodeId::new(id), Instant(1));
         }
-        assert_eq!(penalties.0.len(), limits::PENALTIES_MAX);
+        assert_eq!(penalties.records.len(), limits::PENALTIES_MAX);
         assert!(penalties.is_banned(&PEER));
     }
 }

@@ -39,7 +39,7 @@ impl Swarm {
             .iter()
             .filter(|hash| download.incomplete.contains(*hash))
             .filter_map(|hash| self.blobs.get(hash))
-            .flat_map(|blob| blob.neighbours())
+            .flat_map(|blob| blob.neighbours().iter())
             .filter(|(_, n)| n.have.as_ref().is_some_and(|have| !have.is_empty()))
             .map(|(peer, _)| *peer);
         observed.chain(download.sources.keys().copied()).collect()

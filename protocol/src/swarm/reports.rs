@@ -82,6 +82,8 @@ impl Swarm {
     fn heard(&mut self, peer: NodeId, change: Option<Change>, ctx: &mut Context<'_>) {
         let gathering = || self.downloads.values().any(|d| d.gathering.is_some());
         match change {
+            // Most of them are busy.
+            Some(Change::Useful) if self.is_settled() && !self.has_room(&peer) => return,
             Some(Change::Useful) => self.dirty.peers.push(peer),
             Some(Change::Idle) if gathering() => {}
             Some(Change::Idle | Change::Unknown) | None => return,

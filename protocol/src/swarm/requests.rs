@@ -1,7 +1,8 @@
 //! Transfers in flight: which wait at their provider, which move, and when one is late.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use super::table::Table;
 use crate::{
     id::{BlobHash, NodeId},
     layout::PieceRange,
@@ -100,7 +101,7 @@ const ENDGAME_LEFT_MS: u64 = 500;
 
 /// All transfers in flight.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Requests(BTreeMap<RequestId, Transfer>);
+pub(crate) struct Requests(Table<RequestId, Transfer>);
 
 impl Requests {
     pub(crate) fn insert(&mut self, request: RequestId, transfer: Transfer) {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A request that waits for less than this is left where it is: the peer's turn may be near.
-const TAKE_OVER_AFTER: Duration = Duration::from_secs(1);
+const TAKE_OVER_AFTER: Duration = Duration::from_millis(500);
 /// What a reader waits for is taken over sooner.
 const TAKE_OVER_URGENT: Duration = Duration::from_millis(250);
 /// The end-game is the last 1/50 of a blob …
@@ -73,7 +73,8 @@ impl Swarm {
                 continue;
             };
             for (request, transfer) in self.requests.of_blob(hash) {
-                if transfer.peer == *id {
+                // Nothing is done sooner.
+                if transfer.peer == *id || now.since(transfer.started) < COPY_AFTER {
                     continue;
                 }
                 let Some(range) = common(have, transfer.range) else {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use super::table::Table;
 use crate::{
     id::{BlobHash, NodeId},
     layout::{Layout, PieceRange},
@@ -21,8 +22,11 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(10);
 /// Who asks for nothing any more is watched this long.
 const WATCH: Duration = Duration::from_secs(60);
-/// What is remembered of one peer: older pieces count half.
-const MEMORY: u32 = 32;
+/// What is remembered of one peer: older pieces count half. Little, so that somebody whom all others ban falls back
+/// soon, however much he passed on before.
+const MEMORY: u32 = 6;
+/// Pieces that wait to turn up, for each peer; the oldest of more counts as kept.
+const GIVEN_MAX: usize = 32;
 
 /// All that is watched.
 #[derive(Debug, Default)]
@@ -31,7 +35,7 @@ pub(crate) struct Spread(BTreeMap<BlobHash, Watched>);
 /// Who takes one blob from us.
 #[derive(Debug, Default)]
 struct Watched {
-    peers: BTreeMap<NodeId, Seen>,
+    peers: Table<NodeId, Seen>,
     /// Pieces that one peer alone got from us and that nobody else was seen to have.
     owners: BTreeMap<u32, NodeId>,
 }
@@ -51,7 +55,7 @@ struct Seen {
 impl Seen {
     fn settle(&mut self, now: Instant) {
         while let Some((piece, at)) = self.given.front().copied() {
-            let many = self.given.len() > usize::try_from(MEMORY).unwrap_or(usize::MAX);
+            let many = self.given.len() > GIVEN_MAX;
             if !many && now.since(at) < GRACE {
                 break;
             }
@@ -296,6 +300,19 @@ mod tests {
         bench.gain(OTHER, 0);
         bench.give(GIVER, 1, 5, 0);
         assert!(bench.passes(GIVER, 9_000));
+        assert!(!bench.passes(GIVER, 11_000));
+    }
+
+    #[test]
+    fn what_was_passed_on_long_ago_does_not_count_for_long() {
+        let mut bench = Bench::new();
+        for piece in 0..10 {
+            bench.give(GIVER, piece, piece + 1, 0);
+            bench.gain(OTHER, piece);
+        }
+        bench.give(GIVER, 10, 16, 0);
+        assert!(bench.passes(GIVER, 9_000));
+        // Six that were kept outweigh ten.
         assert!(!bench.passes(GIVER, 11_000));
     }
 

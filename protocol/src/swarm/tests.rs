@@ -254,6 +254,21 @@ fn silence_is_a_stall_and_the_pieces_go_to_others() {
 }
 
 #[test]
+fn who_served_before_lets_wait_for_long_and_is_not_blamed() {
+    let mut bench = Bench::new(4);
+    let peer = bench.peer(1, "####");
+    bench.open();
+    let (first, ..) = bench.asked()[0];
+    bench.end(first, Ok(()));
+    bench.outputs();
+    bench.pass(Duration::from_secs(30));
+    let stalled = Output::Event(Event::PeerStalled { peer });
+    assert!(!bench.outputs().contains(&stalled), "its turn may come");
+    bench.pass(Duration::from_secs(31));
+    assert!(bench.outputs().contains(&stalled));
+}
+
+#[test]
 fn a_failing_disk_rests_the_download() {
     let mut bench = Bench::new(4);
     bench.peer(1, "####");

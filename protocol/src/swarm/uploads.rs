@@ -15,6 +15,7 @@ use super::{
     choker::{Candidate, Choker, Chosen, Share},
     ledger::Ledger,
     spread::Spread,
+    table::Table,
     window,
 };
 use crate::{
@@ -58,7 +59,7 @@ struct Running {
 /// All requests of peers.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
-    requests: BTreeMap<UploadId, Upload>,
+    requests: Table<UploadId, Upload>,
     /// Requests that are served, slow ones included.
     running: Vec<UploadId>,
     ledger: Ledger,
@@ -140,6 +141,9 @@ impl Uploads {
 
     /// Bytes of a request were sent.
     pub(crate) fn progressed(&mut self, upload: UploadId, bytes: u64, now: Instant) {
+        if bytes == 0 {
+            return;
+        }
         let Some(request) = self.requests.get_mut(&upload) else {
             return;
         };

@@ -18,6 +18,8 @@ const TICK_IDLE: Duration = Duration::from_secs(1);
 const SLOW_PART: u64 = 10;
 /// … for this long is dropped.
 const SLOW_FOR: Duration = Duration::from_secs(10);
+/// A turn at somebody who served us before is waited for this long.
+const TURN_MAX: Duration = Duration::from_secs(60);
 /// How often a neighbour that brings nothing makes room for another.
 const REPLACE_EVERY: Duration = Duration::from_secs(5);
 /// A neighbour gets this long to be of use.
@@ -114,10 +116,18 @@ impl Swarm {
             .requests
             .live()
             .filter(|(_, transfer)| {
+                if transfer.waits() && !transfer.is_late(ctx.now, None) {
+                    return false;
+                }
                 let peer = self.peers.get(&transfer.peer);
                 let rate = peer.and_then(super::Peer::rate).or(self.pace.median);
                 // As slow as everybody is our own line, not the peer.
                 let rate = rate.map(|rate| rate.min(self.pace.share()));
+                // Who served us before lets us wait for our turn.
+                let proven = peer.is_some_and(|peer| peer.bytes_received > 0);
+                if transfer.waits() && proven {
+                    return ctx.now.since(transfer.started) >= TURN_MAX;
+                }
                 transfer.is_late(ctx.now, rate)
             })
             .map(|(request, t)| {
@@ -143,7 +153,7 @@ impl Swarm {
             return;
         };
         let mut dropped = Vec::new();
-        for (id, peer) in &mut self.peers {
+        for (id, peer) in self.peers.iter_mut() {
             let slow = peer.rate().is_some_and(|rate| rate < median / SLOW_PART);
             if !slow {
                 peer.slow_since = None;

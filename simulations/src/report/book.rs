@@ -2,16 +2,17 @@
 //!
 //! Runs depend on their seed alone, so the same plan writes the same files on every machine.
 
-use std::{fmt::Write as _, fs, io, path::Path};
-
-use super::{Report, picture};
-use crate::{
-    scenario::{NAMES, Named, Setup, named},
-    sweep,
+use std::{
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
 };
 
+use super::{Report, made::Made, picture};
+use crate::scenario::{NAMES, Named, Setup, named};
+
 /// How much to measure.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// Seeds for each row of at most a hundred peers.
     pub seeds: u64,
@@ -19,6 +20,8 @@ pub struct Plan {
     pub jobs: usize,
     /// Crowds of more peers than this are left out.
     pub peers_max: usize,
+    /// Where the figures of runs are kept and taken from.
+    pub runs: Option<PathBuf>,
 }
 
 /// Hosts in a picture: as many as can be told apart.
@@ -113,13 +116,14 @@ const fn flash(
 pub fn write(out: &Path, plan: &Plan, tell: &mut dyn FnMut(&str)) -> io::Result<String> {
     fs::create_dir_all(out)?;
     let mut rows = String::new();
+    let mut made = Made::open(plan.runs.clone())?;
     let (mut met, mut measured) = (0, 0);
     for target in TARGETS
         .iter()
         .filter(|target| target.peers <= plan.peers_max)
     {
         tell(&format!("{} with {} peers", target.scenario, target.peers));
-        let (row, good) = target.row(plan);
+        let (row, good) = target.row(plan, &mut made)?;
         rows.push_str(&row);
         measured += 1;
         met += usize::from(good);
@@ -148,15 +152,15 @@ impl Target {
         }
     }
 
-    fn row(&self, plan: &Plan) -> (String, bool) {
+    fn row(&self, plan: &Plan, made: &mut Made) -> io::Result<(String, bool)> {
         let named = named(self.scenario).expect("targets name scenarios");
         let setups: Vec<_> = (0..self.seeds(plan))
             .map(|seed| named.setup(seed, self.peers, self.pieces))
             .collect();
-        let runs = sweep::run(&setups, plan.jobs);
+        let runs = made.run(&setups, plan.jobs)?;
         let clean: Vec<_> = setups.iter().map(Setup::clean).collect();
         let clean = if self.compared {
-            sweep::run(&clean, plan.jobs)
+            made.run(&clean, plan.jobs)?
         } else {
             Vec::new()
         };
@@ -174,7 +178,7 @@ impl Target {
             runs.len(),
             self.asked
         );
-        (row, everybody && good)
+        Ok((row, everybody && good))
     }
 }
 
@@ -324,7 +328,8 @@ fn page(plan: &Plan, rows: &str, gallery: &str, told: &str, left_out: usize) -> 
          Bytes are fluids: every line up and down is shared max-min fairly between the pairs that use it, and a pair's transfers \
          share evenly, as streams of one connection do. A lossy path carries at most what Mathis' formula allows. There is no slow \
          start, no queue and no packet. Questions, gossip and DHT answers take time but no bandwidth. The DHT finds whatever is in \
-         it, twenty providers at a time. Verified chunk groups of a piece that broke off are kept, as the blob store does. Every \
+         it, twenty providers at a time. Hosts dial until they have 30 connections, those under way included, and take in no more than 60. \
+         What a host gained is told at most every 250 ms, later if the watcher has it too, and read ten times a second. Verified chunk groups of a piece that broke off are kept, as the blob store does. Every \
          input and output of every machine goes into the trace hash; oracles are checked after each event, by sample above 300 hosts.\n",
         plan.seeds, plan.peers_max
     )

@@ -170,7 +170,9 @@ impl<'a> Crowd<'a> {
             None => self.setup.lines.draw(&mut self.rng),
         };
         let host = self.world.add(link);
-        self.world.host_mut(host).dials_max = self.setup.neighbours;
+        let member = self.world.host_mut(host);
+        member.dials_max = self.setup.neighbours;
+        member.connections_max = self.setup.neighbours * 2;
         self.world.set_behaviour(host, behaviour);
         // Somebody reachable who is there already: the end of a chain of hints, as from a friend or a web page.
         let known: Vec<HostId> = self

@@ -9,7 +9,7 @@ use super::{Stage, TransferId};
 use crate::{HostId, World, flow::whole, world::Happening};
 
 /// How often a machine hears how far its transfers are, in milliseconds.
-const PROGRESS_MS: u64 = 250;
+const PROGRESS_MS: u64 = 500;
 
 impl World {
     /// The first bytes are there.
@@ -41,6 +41,8 @@ impl World {
         };
         let so_far = layout.len(past) - transfer.before;
         let bytes = so_far.saturating_sub(transfer.told);
+        // What comes in one go is told by its end.
+        let whole = last && transfer.told == 0 && transfer.before == 0;
         transfer.told = transfer.told.max(so_far);
         let transfer = *transfer;
         let (receiver, request) = (transfer.receiver, transfer.request);
@@ -52,15 +54,15 @@ impl World {
         }
         let host = self.host_mut(receiver);
         if host.disk.insert(transfer.blob, piece, layout.pieces()) {
-            let piece = PieceRange {
+            let range = PieceRange {
                 start: piece,
                 end: piece + 1,
             };
-            host.kept += layout.len(piece);
-            self.census.gained(&transfer.blob, piece.start);
+            host.kept += layout.len(range);
+            self.census.gained(&transfer.blob, piece);
             self.has_more(receiver, transfer.blob, piece);
         }
-        if bytes > 0 {
+        if bytes > 0 && !whole {
             self.input(receiver, Input::PiecesProgress { request, bytes });
         }
         if last {
@@ -74,9 +76,8 @@ impl World {
             return;
         }
         self.host_mut(host).progress_planned = false;
-        let incoming: Vec<TransferId> = self.host(host).incoming.values().copied().collect();
         let mut flowing = false;
-        for id in incoming {
+        for id in self.host(host).flowing.clone() {
             let Some(transfer) = self
                 .transfers
                 .get_mut(id)

@@ -84,6 +84,7 @@ impl World {
             cap,
         };
         self.flows.start(&order, self.now);
+        self.host_mut(transfer.receiver).flowing.push(id);
         self.plan_progress(transfer.receiver);
         self.plan_telling(transfer.provider);
     }
@@ -118,6 +119,8 @@ impl World {
             if let Some(state) = self.transfers.get_mut(id) {
                 state.stage = Stage::Served;
             }
+            let flowing = &mut self.host_mut(transfer.receiver).flowing;
+            flowing.retain(|other| *other != id);
             self.moved(&transfer, transfer.total);
             self.upload_ended(id, &transfer, transfer.total);
         } else {

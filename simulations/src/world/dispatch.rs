@@ -31,8 +31,7 @@ impl World {
                 let write = Happening::Write {
                     host: id,
                     epoch: self.host(id).epoch,
-                    request,
-                    ops,
+                    batch: Box::new((request, ops)),
                 };
                 self.later(DISK_MS, write);
             }
