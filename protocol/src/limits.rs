@@ -124,6 +124,8 @@ pub const NEIGHBOURS_CHOSEN: usize = 20;
 /// No more, because each piece is announced to all of them, and because a crowd spreads pieces better when requests
 /// wait at few.
 pub const NEIGHBOURS_MAX: usize = 40;
+/// Peers whom a host watches to see whether they pass on what it gives them of one blob that is whole here.
+pub const WATCHED_MAX: usize = 128;
 /// Blobs in one look into the blob store.
 pub const BLOBS_PER_INSPECTION_MAX: usize = 256;
 /// Peers remembered as possible providers of one download.

@@ -21,8 +21,8 @@ pub(crate) struct Candidate {
     /// Pieces of the blob that its sender has, if it shows them.
     pub(crate) have: Option<u32>,
     pub(crate) account: Account,
-    /// Whether its sender passes on what it got of a blob that is whole here.
-    pub(crate) passes: bool,
+    /// Whether its sender passes on what it got of a blob that is whole here, if that is known.
+    pub(crate) passes: Option<bool>,
 }
 
 impl Candidate {
@@ -75,7 +75,7 @@ pub(crate) struct Choker {
 impl Share {
     fn admits(self, candidate: &Candidate) -> bool {
         match self {
-            Self::Reciprocity => candidate.account.received() > 0 || candidate.passes,
+            Self::Reciprocity => candidate.account.received() > 0 || candidate.passes == Some(true),
             Self::Turn => true,
             Self::Newcomer => candidate.account.is_newcomer() || candidate.keeps_up(),
         }
@@ -91,7 +91,7 @@ impl Share {
                 (ENOUGH, candidate.have.unwrap_or(u32::MAX))
             }
             // Giving to others is as good, and nobody has a claim before another.
-            Self::Reciprocity if candidate.passes => (ENOUGH, 0),
+            Self::Reciprocity if candidate.passes == Some(true) => (ENOUGH, 0),
             Self::Reciprocity => (account.owed(), 0),
             Self::Newcomer if candidate.account.is_newcomer() => (1, 0),
             Self::Newcomer => (0, candidate.have.unwrap_or(u32::MAX)),
@@ -101,8 +101,10 @@ impl Share {
             Self::Reciprocity => account.served_at,
             Self::Turn | Self::Newcomer => account.turn_at,
         };
+        // Who is known to keep what he gets only gets what nobody else waits for.
+        let keeps = self == Self::Turn && candidate.passes == Some(false);
         (
-            candidate.running,
+            (keeps, candidate.running),
             Reverse(owed),
             have,
             candidate.copies,
@@ -112,7 +114,14 @@ impl Share {
     }
 }
 
-type Rank = (u32, Reverse<u64>, u32, u32, Option<Instant>, UploadId);
+type Rank = (
+    (bool, u32),
+    Reverse<u64>,
+    u32,
+    u32,
+    Option<Instant>,
+    UploadId,
+);
 
 /// Giving back enough: two fifths of what was got, in millionths.
 const ENOUGH: u64 = 400_000;
@@ -193,7 +202,7 @@ mod tests {
                     have: None,
                     copies: copies.get(usize::from(*n)).copied().unwrap_or(0),
                     account: *self.ledger.account(NodeId::new([*n; 32]), now),
-                    passes: false,
+                    passes: None,
                 })
                 .collect();
             let chosen = self.choker.choose(&candidates, true).unwrap();
@@ -238,7 +247,7 @@ mod tests {
                 copies: 0,
                 have: None,
                 account: bench.ledger.get(&NodeId::new([u8::from(n == 1); 32])),
-                passes: n == 1,
+                passes: (n == 1).then_some(true),
             });
             let chosen = bench.choker.choose(&waiting, true).unwrap();
             bench.choker.spend(chosen.share, MIB);
@@ -250,6 +259,28 @@ mod tests {
             served[usize::from(n == 1)] += 1;
         }
         assert!((80..=220).contains(&served[0]), "{served:?}");
+    }
+
+    #[test]
+    fn who_keeps_what_he_gets_only_gets_what_nobody_else_waits_for() {
+        let bench = Bench::new();
+        let candidate = |n: u64, passes| Candidate {
+            upload: UploadId(n),
+            running: u32::from(n > 0),
+            copies: 0,
+            have: None,
+            account: bench.ledger.get(&NodeId::new([0; 32])),
+            passes,
+        };
+        let mut choker = Choker::default();
+        // The turn comes next.
+        choker.spend(Share::Reciprocity, 30 * MIB);
+        choker.spend(Share::Newcomer, 10 * MIB);
+        let chosen = |waiting: &[Candidate]| choker.choose(waiting, true).unwrap().upload;
+        let keeper = candidate(0, Some(false));
+        assert_eq!(chosen(&[keeper, candidate(1, None)]), UploadId(1));
+        assert_eq!(chosen(&[keeper, candidate(1, Some(true))]), UploadId(1));
+        assert_eq!(chosen(&[keeper]), UploadId(0));
     }
 
     #[test]
@@ -288,7 +319,7 @@ mod tests {
                 copies: 0,
                 have,
                 account: bench.ledger.get(&NodeId::new([n; 32])),
-                passes: false,
+                passes: None,
             });
         }
         let chosen = bench.choker.choose(&waiting, true).unwrap();
@@ -315,7 +346,7 @@ mod tests {
                     copies: 0,
                     have: if poor { have(served[3]) } else { Some(100) },
                     account: *bench.ledger.account(id, Instant(u64::from(round))),
-                    passes: false,
+                    passes: None,
                 }
             });
             let chosen = bench.choker.choose(&waiting, true).unwrap();
@@ -365,7 +396,7 @@ mod tests {
             copies: 0,
             have: None,
             account: *bench.ledger.account(NodeId::new([n; 32]), Instant(0)),
-            passes: false,
+            passes: None,
         };
         for _ in 0..5 {
             let account = bench.ledger.account(NodeId::new([0; 32]), Instant(0));

@@ -85,7 +85,7 @@ impl Spread {
         }
         let watched = self.0.entry(hash).or_default();
         if !watched.peers.contains_key(&peer) {
-            if watched.peers.len() >= limits::NEIGHBOURS_MAX {
+            if watched.peers.len() >= limits::WATCHED_MAX {
                 return;
             }
             let seen = Seen {
@@ -162,14 +162,13 @@ impl Spread {
     }
 
     /// Whether a peer passes on what it gets; unknown as long as nothing was seen of it.
-    pub(crate) fn passes(&self, peer: &NodeId, hash: &BlobHash, now: Instant) -> bool {
-        let seen = self.0.get(hash).and_then(|watched| watched.peers.get(peer));
-        seen.is_some_and(|seen| {
-            let due = seen.given.iter().filter(|(_, at)| now.since(*at) >= GRACE);
-            let kept = usize::try_from(seen.kept).unwrap_or(usize::MAX);
-            let passed = usize::try_from(seen.passed).unwrap_or(usize::MAX);
-            passed > due.count().saturating_add(kept)
-        })
+    pub(crate) fn passes(&self, peer: &NodeId, hash: &BlobHash, now: Instant) -> Option<bool> {
+        let seen = self.0.get(hash)?.peers.get(peer)?;
+        let due = seen.given.iter().filter(|(_, at)| now.since(*at) >= GRACE);
+        let kept = usize::try_from(seen.kept).unwrap_or(usize::MAX);
+        let kept = due.count().saturating_add(kept);
+        let passed = usize::try_from(seen.passed).unwrap_or(usize::MAX);
+        (passed != kept).then_some(passed > kept)
     }
 
     /// A peer cannot be watched any more.
@@ -274,7 +273,7 @@ mod tests {
         }
 
         fn passes(&self, peer: NodeId, now: u64) -> bool {
-            self.spread.passes(&peer, &BLOB, Instant(now))
+            self.spread.passes(&peer, &BLOB, Instant(now)) == Some(true)
         }
     }
 

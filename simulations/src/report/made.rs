@@ -1,10 +1,6 @@
 //! Runs that were made already: a report of large crowds takes hours, and can be interrupted and continued.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::PathBuf,
-};
+use std::{fs, io, path::PathBuf};
 
 use super::Report;
 use crate::{scenario::Setup, sweep};
@@ -36,18 +32,26 @@ impl Made {
         self.runs.iter().find(key)
     }
 
+    /// Writes down what was made.
+    fn keep(&self) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let mut text = String::new();
+        for run in &self.runs {
+            text.push_str(&serde_json::to_string(run)?);
+            text.push('\n');
+        }
+        fs::write(file, text)
+    }
+
     /// Makes those runs that were not made, so many at a time; the reports are in the order of the setups.
     pub(super) fn run(&mut self, setups: &[Setup], jobs: usize) -> io::Result<Vec<Report>> {
         let missing = setups.iter().filter(|setup| self.find(setup).is_none());
         let missing: Vec<Setup> = missing.cloned().collect();
         for setups in missing.chunks(jobs.max(1)) {
-            for run in sweep::run(setups, jobs) {
-                if let Some(file) = &self.file {
-                    let mut file = fs::File::options().create(true).append(true).open(file)?;
-                    writeln!(file, "{}", serde_json::to_string(&run)?)?;
-                }
-                self.runs.push(run);
-            }
+            self.runs.extend(sweep::run(setups, jobs));
+            self.keep()?;
         }
         let runs = setups.iter().filter_map(|setup| self.find(setup).cloned());
         Ok(runs.collect())
