@@ -10,11 +10,12 @@
 //!
 //! Reading order: `client` (one question over HTTP), `snapshot` (what a revision is), `resolve` (from a name to a
 //! snapshot), `content` and `ranges` (a file on its way), `pull` (fetching it), `near` (with others on the site), `all`
-//! (a whole revision).
+//! (a whole revision), `loose` (what nothing holds).
 
 mod all;
 mod client;
 mod content;
+mod loose;
 mod near;
 mod pull;
 mod ranges;

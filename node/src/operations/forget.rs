@@ -54,7 +54,24 @@ impl Operations {
             })
             .await
             .ok_or_else(shutting_down)?;
-        self.forget(Command::Prune, going, request.dry_run).await
+        let mut removed = self.forget(Command::Prune, going, request.dry_run).await?;
+        let Some(upstream) = self.upstream.clone() else {
+            return Ok(removed);
+        };
+        let loose = blocking_io(move || {
+            upstream
+                .let_go(request.dry_run)
+                .map_err(|e| crate::error::io("cannot remove files of the hub".to_owned(), &e))
+        });
+        for loose in loose.await? {
+            removed.bytes += loose.bytes;
+            removed.revisions.push(RemovedRevision {
+                repository: format!("hf:{}", loose.snapshot.id),
+                revision: loose.snapshot.commit,
+                bytes: loose.bytes,
+            });
+        }
+        Ok(removed)
     }
 
     /// Revisions of a repository that are here or on their way.

@@ -166,11 +166,7 @@ impl State {
 
 impl Content {
     fn open(folder: &Path, hash: ContentHash, size: u64) -> Self {
-        let name = match hash {
-            ContentHash::Sha256(sha256) => HEXLOWER.encode(&sha256),
-            ContentHash::GitSha1(sha1) => HEXLOWER.encode(&sha1),
-        };
-        let path = folder.join(name);
+        let path = folder.join(name(hash));
         let is_complete = std::fs::metadata(&path).is_ok_and(|found| found.len() == size);
         let mut have = Ranges::default();
         if is_complete {
@@ -449,6 +445,19 @@ impl Drop for Reader {
             state.left = Some(Instant::now());
         }
     }
+}
+
+fn name(hash: ContentHash) -> String {
+    match hash {
+        ContentHash::Sha256(sha256) => HEXLOWER.encode(&sha256),
+        ContentHash::GitSha1(sha1) => HEXLOWER.encode(&sha1),
+    }
+}
+
+/// Where a file with this content lies, whole or in parts, and what is noted beside it.
+pub(super) fn places(folder: &Path, hash: ContentHash) -> [PathBuf; 3] {
+    let path = folder.join(name(hash));
+    [part_path(&path), note_path(&path), path]
 }
 
 fn part_path(path: &Path) -> PathBuf {

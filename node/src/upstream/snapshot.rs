@@ -264,12 +264,19 @@ impl Upstream {
 
     /// Finds out what may be told to others of what earlier runs kept.
     pub(super) fn load_public(&self) -> io::Result<()> {
-        for entry in std::fs::read_dir(self.root.join("snapshots"))? {
-            if let Some(snapshot) = self.load(&entry?.path()).filter(|s| s.public) {
-                let contents = snapshot.files.iter().filter_map(Entry::content);
-                lock(&self.public).extend(contents);
-            }
+        for snapshot in self.all_snapshots()?.iter().filter(|s| s.public) {
+            let contents = snapshot.files.iter().filter_map(Entry::content);
+            lock(&self.public).extend(contents);
         }
         Ok(())
+    }
+
+    /// All revisions that are known, of whatever hub.
+    pub(super) fn all_snapshots(&self) -> io::Result<Vec<Snapshot>> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(self.root.join("snapshots"))? {
+            all.extend(self.load(&entry?.path()));
+        }
+        Ok(all)
     }
 }

@@ -142,6 +142,21 @@ fn repository_of_the_hub_is_served_like_any_other_and_kept() -> Result<()> {
     node.restart()?;
     assert_served(&node, &model)?;
     ensure!(json(&get(&node, &format!("/api/models/{ID}"))?)?["sha"] == COMMIT);
+
+    // Nothing keeps it but the wish to have it again.
+    let size = model.bytes()?;
+    let rehearsal = wait_for("all readers to be gone", PATIENCE, || {
+        let rehearsal = node.json(&["prune", "--dry-run"])?;
+        Ok((rehearsal["bytes"] == size).then_some(rehearsal))
+    })?;
+    ensure!(rehearsal["revisions"][0]["repository"] == format!("hf:{ID}"));
+    ensure!(get(&node, &file("config.json"))?.status == 200);
+    wait_for("all of it to be gone", PATIENCE, || {
+        node.json(&["prune", "--yes"])?;
+        let left = disk::usage(&[&node.home().join("upstream/files")])?;
+        Ok((left < MIB).then_some(()))
+    })?;
+    ensure!(get(&node, &file("big.bin"))?.status == 429);
     Ok(())
 }
 
@@ -364,6 +379,9 @@ fn whole_revision_of_the_hub_is_fetched_and_published_again() -> Result<()> {
     let name = ID.replace('/', "--");
     model.assert_same(cache.join(format!("models--{name}/snapshots/{COMMIT}")))?;
     ensure!(hub.sent() == sent, "fetched again");
+    // What is shown somewhere stays.
+    let pruned = alice.json(&["prune", "--yes"])?;
+    ensure!(pruned["bytes"] == 0, "{pruned}");
     let used = disk::usage(&[alice.home(), &folder, &cache])?;
     ensure!(used < model.bytes()? * 3 / 2, "{used}");
 
