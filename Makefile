@@ -110,9 +110,9 @@ bench: setup ## Measures fetch and publish against cp, TCP and rivals; see docs/
 	@WEFT_BIN='$(abspath $(TARGET_DIR))/release/weft' tests/bench/bench.sh
 
 .PHONY: simulate
-simulate: ## Runs the simulator's scenarios and writes docs/simulations/, some ten minutes (PEERS_MAX=10000 for all targets: an hour).
+simulate: ## Runs the simulator's scenarios and writes docs/simulations/ (SEEDS=20 PEERS_MAX=10000 for all targets: hours).
 	$(CARGO) run --locked --release -p weft-simulations -- report --out docs/simulations \
-	  --seeds $(or $(SEEDS),20) --peers-max $(or $(PEERS_MAX),1000) --jobs $(or $(JOBS),2) $(if $(RUNS),--runs $(RUNS))
+	  --seeds $(or $(SEEDS),10) --peers-max $(or $(PEERS_MAX),100) --jobs $(or $(JOBS),2) $(if $(RUNS),--runs $(RUNS))
 
 .PHONY: clean
 clean: ## Removes everything that was built.
