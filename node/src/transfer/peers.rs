@@ -2,7 +2,7 @@
 //! with that peer in both directions, and closed when nothing has for a while.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -41,7 +41,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Peers remembered with their addresses. A machine knows fewer at a time; the oldest unused go first.
 const PEERS_MAX: usize = 4_096;
 /// Connections a peer may open to us at once: one in use, one it dialled at the same moment as we did, and what
-/// is left of one that broke.
+/// is left of those that broke. Of more the oldest gives way: who comes again was most likely cut off before.
 const INBOUND_PER_PEER_MAX: usize = 4;
 /// TCP connections that a peer may hold open to us: as many as it may use, and as many that it has given up and whose
 /// end we have not seen yet.
@@ -71,7 +71,8 @@ struct State {
     connections: Vec<Connection>,
     /// The TCP connection on which the peer's blobs are watched, where QUIC does not reach it.
     watcher: Option<Watcher>,
-    inbound: usize,
+    /// The connections that the peer opened, the oldest first.
+    inbound: VecDeque<Connection>,
     links: usize,
     failures: u32,
     retry_at: Option<Instant>,
@@ -197,22 +198,25 @@ impl Peers {
         peer.address(id)
     }
 
-    /// Takes in a connection that a peer opened. On refusal says with which code to close it.
-    pub(super) fn adopt(&self, id: NodeId, connection: &Connection) -> Result<(), VarInt> {
+    /// Takes in a connection that a peer opened, unless the peer is banned.
+    pub(super) fn adopt(&self, id: NodeId, connection: &Connection) -> bool {
         let peer = self.get(id);
         let mut state = peer.state();
         if state.banned {
-            return Err(CLOSE_BANNED);
+            return false;
         }
-        if state.inbound >= INBOUND_PER_PEER_MAX {
-            return Err(CLOSE_BUSY);
+        if state.inbound.len() >= INBOUND_PER_PEER_MAX {
+            if let Some(oldest) = state.inbound.pop_front() {
+                state.forget(&oldest);
+                oldest.close(CLOSE_BUSY, b"too many connections");
+            }
         }
-        state.inbound += 1;
+        state.inbound.push_back(connection.clone());
         state.connections.push(connection.clone());
         state.used = Instant::now();
         state.retry_at = None;
         state.failures = 0;
-        Ok(())
+        true
     }
 
     /// Takes in a TCP connection that a peer opened, unless it is banned or has enough of them.
@@ -234,15 +238,8 @@ impl Peers {
     }
 
     /// Forgets a connection that ended.
-    pub(super) fn ended(&self, id: NodeId, connection: &Connection, inbound: bool) {
-        let peer = self.get(id);
-        let mut state = peer.state();
-        state
-            .connections
-            .retain(|other| other.stable_id() != connection.stable_id());
-        if inbound {
-            state.inbound = state.inbound.saturating_sub(1);
-        }
+    pub(super) fn ended(&self, id: NodeId, connection: &Connection) {
+        self.get(id).state().forget(connection);
     }
 
     /// Marks that something goes on with a peer, so that its connections stay.
@@ -308,6 +305,14 @@ impl Peers {
     }
 }
 
+impl State {
+    fn forget(&mut self, connection: &Connection) {
+        let is_other = |other: &Connection| other.stable_id() != connection.stable_id();
+        self.connections.retain(is_other);
+        self.inbound.retain(is_other);
+    }
+}
+
 impl Peer {
     fn new() -> Self {
         Self {
@@ -318,7 +323,7 @@ impl Peer {
                 addresses: BTreeSet::new(),
                 connections: Vec::new(),
                 watcher: None,
-                inbound: 0,
+                inbound: VecDeque::new(),
                 links: 0,
                 failures: 0,
                 retry_at: None,

@@ -19,7 +19,12 @@ use tracing::{debug, trace};
 use weft_protocol::id::{BlobHash, NodeId};
 
 use self::answer::{BrokenOff, ROOM, Wire, Wish};
-use super::{context::Context, near, observation::Changes, peers::CLOSE_IDLE};
+use super::{
+    context::Context,
+    near,
+    observation::Changes,
+    peers::{CLOSE_BANNED, CLOSE_IDLE},
+};
 
 /// Connections accepted at once. Each costs some 100 KiB while it is busy.
 const CONNECTIONS_MAX: usize = 256;
@@ -76,9 +81,9 @@ async fn welcome(context: Arc<Context>, incoming: Incoming, slot: OwnedSemaphore
         near::serve(context, peer, ip, connection).await;
         return drop(slot);
     }
-    if let Err(code) = context.peers.adopt(peer, &connection) {
-        debug!(peer = %peer.fmt_short(), %code, "connection refused");
-        connection.close(code, b"refused");
+    if !context.peers.adopt(peer, &connection) {
+        debug!(peer = %peer.fmt_short(), "a banned peer's connection is refused");
+        connection.close(CLOSE_BANNED, b"banned");
         return;
     }
     if let IncomingAddr::Ip(address) = address {
@@ -86,14 +91,14 @@ async fn welcome(context: Arc<Context>, incoming: Incoming, slot: OwnedSemaphore
         context.peers.learn(peer, [address]);
     }
     serve_streams(&context, peer, &connection).await;
-    context.peers.ended(peer, &connection, true);
+    context.peers.ended(peer, &connection);
     drop(slot);
 }
 
 /// Serves a peer on a connection that we dialled.
 pub(super) async fn serve(context: Arc<Context>, peer: NodeId, connection: Connection) {
     serve_streams(&context, peer, &connection).await;
-    context.peers.ended(peer, &connection, false);
+    context.peers.ended(peer, &connection);
 }
 
 async fn serve_streams(context: &Arc<Context>, peer: NodeId, connection: &Connection) {

@@ -88,6 +88,17 @@ fn open(node: &Node, text: &str, stream: bool) -> Result<TcpStream> {
     Ok(connection)
 }
 
+/// Whether the first word of the answer has arrived; it stays unread.
+fn has_begun(connection: &TcpStream) -> Result<bool> {
+    let mut bytes = [0; 4096];
+    connection.set_nonblocking(true)?;
+    match connection.peek(&mut bytes) {
+        Ok(count) => Ok(bytes[..count].windows(7).any(|word| word == b"waiting")),
+        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
 fn wait_idle(node: &Node) -> Result<Value> {
     wait_for("nothing to run or wait", PATIENCE, || {
         let all = running(node)?;
@@ -217,9 +228,17 @@ fn a_crowd_is_bounded_and_leaves_room_for_others() -> Result<()> {
     wait_for("it to be taken in", PATIENCE, || {
         Ok((running(&node)?["jobs_taken"] == 129).then_some(()))
     })?;
-    let mut crowd = crowd.into_iter();
-    // The node answered in order of arrival; whoever of the first went away made room.
-    drop(crowd.by_ref().take(20).collect::<Vec<_>>());
+    // Whoever is being answered goes away, and makes room.
+    let crowd = wait_for("the first words", PATIENCE, || {
+        let begun = crowd.iter().map(has_begun).collect::<Result<Vec<_>>>()?;
+        let begun: Vec<usize> = (0..crowd.len()).filter(|index| begun[*index]).collect();
+        Ok((begun.len() == 4).then_some(begun))
+    })
+    .map(|begun| {
+        let indexed = crowd.into_iter().enumerate();
+        let rest = indexed.filter(|(index, _)| !begun.contains(index));
+        rest.map(|(_, connection)| connection).collect::<Vec<_>>()
+    })?;
     let reply = mine.join().map_err(|_| anyhow!("it panicked"))??;
     ensure!(reply.status == 200, "{reply:?}");
     ensure!(running(&node)?["models"][0]["waiting"].as_u64() > Some(50));

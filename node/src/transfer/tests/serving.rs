@@ -1,10 +1,12 @@
 //! Who is served what, and what peers tell each other.
 
+use iroh::endpoint::ConnectionError;
+use iroh_blobs::{HashAndFormat, store::mem::MemStore};
 use tokio_util::sync::CancellationToken;
 use weft_protocol::service::{Input, TransferError};
 
 use super::node::{File, Node, run, seeder};
-use crate::transfer::{Command, Config, TcpListen, spawn};
+use crate::transfer::{Command, Config, TcpListen, peers::CLOSE_BUSY, spawn};
 
 const MIB: usize = 1024 * 1024;
 
@@ -168,6 +170,42 @@ async fn many_requests_at_once_all_succeed() {
     })
     .await;
     assert_eq!(bob.content(&file).await, file.bytes);
+}
+
+/// A peer that was killed and came back at once, several times: nobody has told us yet that its connections are dead.
+#[tokio::test]
+async fn oldest_connection_of_a_peer_gives_way_to_its_newest() {
+    let file = File::random(26, MIB);
+    let alice = seeder(42, &file).await;
+    let stock = iroh::Endpoint::builder(iroh::endpoint::presets::Minimal)
+        .relay_mode(iroh::RelayMode::Disabled)
+        .bind()
+        .await
+        .unwrap();
+    let id = iroh::EndpointId::from_bytes(alice.id().as_bytes()).unwrap();
+    let address = iroh::EndpointAddr::new(id).with_ip_addr(alice.handle.addresses()[0]);
+    let wanted = iroh_blobs::Hash::from_bytes(*file.blob.as_bytes());
+    let mut connections = Vec::new();
+    for _ in 0..5 {
+        let connection = stock
+            .connect(address.clone(), iroh_blobs::ALPN)
+            .await
+            .unwrap();
+        MemStore::new()
+            .remote()
+            .fetch(connection.clone(), HashAndFormat::raw(wanted))
+            .await
+            .unwrap();
+        connections.push(connection);
+    }
+    let reason = connections[0].closed().await;
+    assert!(
+        matches!(&reason, ConnectionError::ApplicationClosed(close) if close.error_code == CLOSE_BUSY),
+        "{reason:?}"
+    );
+    for connection in &connections[1..] {
+        assert!(connection.close_reason().is_none());
+    }
 }
 
 #[tokio::test]
