@@ -21,6 +21,7 @@
 
 mod actor;
 mod availability;
+mod chunks;
 mod collect;
 mod context;
 mod copies;

@@ -1,8 +1,8 @@
 //! What of a file need not come over the network because its bytes are here under another name.
 //!
 //! A fine-tune, a re-shard or a renamed file shares most tensors with what a node already holds, at other offsets.
-//! The tensor index says which; [`Plan`] turns that into bytes to copy. An index is a publisher's claim and a local
-//! file may be damaged, so nothing that is copied counts before it matches the target's hash tree: copies are cut into
+//! The tensor index says which, and for files without tensors the chunks that their content cuts them into; [`Plan`]
+//! turns that into bytes to copy. Both are a publisher's claim and a local file may be damaged, so nothing that is copied counts before it matches the target's hash tree: copies are cut into
 //! *runs* of whole chunk groups, and a run into [`Subtree`]s whose hashes are the siblings that any peer sends along
 //! with the groups beside the run ([`Plan::probes`]). Those groups are wanted anyway, so checking costs no transfer.
 //!
@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, ops::Range};
 use crate::{
     id::{BlobHash, ObjectId},
     limits,
-    manifest::{Manifest, Tensor},
+    manifest::{ChunkHash, Chunks, File, Manifest, Tensor},
 };
 
 /// Bytes of a chunk group, the grain of verification.
@@ -61,10 +61,23 @@ pub struct Subtree {
     pub is_root: bool,
 }
 
-/// Tensors in blobs that are here, by content.
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Content {
+    Tensor(ObjectId),
+    Chunk(ChunkHash),
+}
+
+/// A part of a target and what is looked for to fill it.
+struct Part {
+    target: Range<u64>,
+    content: Content,
+}
+
+/// Tensors and chunks in blobs that are here, by content and length.
 #[derive(Debug, Clone, Default)]
 pub struct Held {
-    places: BTreeMap<(ObjectId, u64), (BlobHash, u64)>,
+    places: BTreeMap<(Content, u64), (BlobHash, u64)>,
 }
 
 impl Held {
@@ -76,11 +89,20 @@ impl Held {
                 return;
             }
             if let Some(blob) = blob_of(manifest, tensor).filter(&mut is_here) {
-                let place = (blob, tensor.offset);
-                self.places
-                    .entry((tensor.blake3, tensor.len))
-                    .or_insert(place);
+                let key = (Content::Tensor(tensor.blake3), tensor.len);
+                self.places.entry(key).or_insert((blob, tensor.offset));
             }
+        }
+    }
+
+    /// Adds the chunks of a blob that is here, as they were found in its bytes. The same bound holds.
+    pub fn add_chunks(&mut self, blob: BlobHash, chunks: &Chunks) {
+        for chunk in chunks.iter() {
+            if self.places.len() >= limits::HELD_TENSORS_MAX {
+                return;
+            }
+            let key = (Content::Chunk(chunk.hash), chunk.len);
+            self.places.entry(key).or_insert((blob, chunk.offset));
         }
     }
 
@@ -111,30 +133,55 @@ pub fn plan(manifest: &Manifest, held: &Held) -> BTreeMap<BlobHash, Plan> {
         let Some(file) = tensors.first().and_then(|tensor| file_of(manifest, tensor)) else {
             continue;
         };
-        // A blob under two paths is planned once.
-        if !plans.contains_key(&file.blake3)
-            && let Some(plan) = Plan::new(file.blake3, file.size, tensors, held)
-        {
-            plans.insert(file.blake3, plan);
-        }
+        let parts = tensors.iter().map(|tensor| Part {
+            target: tensor.offset..tensor.offset.saturating_add(tensor.len),
+            content: Content::Tensor(tensor.blake3),
+        });
+        add_plan(&mut plans, file, parts, held);
+    }
+    for file in &manifest.files {
+        let parts = file.chunks.iter().flat_map(Chunks::iter).map(|chunk| Part {
+            target: chunk.offset..chunk.offset.saturating_add(chunk.len),
+            content: Content::Chunk(chunk.hash),
+        });
+        add_plan(&mut plans, file, parts, held);
     }
     plans
 }
 
+/// Plans the blob of a file, unless it has a plan: it may stand under two paths, and tensors go before chunks.
+fn add_plan(
+    plans: &mut BTreeMap<BlobHash, Plan>,
+    file: &File,
+    parts: impl Iterator<Item = Part>,
+    held: &Held,
+) {
+    if !plans.contains_key(&file.blake3)
+        && let Some(plan) = Plan::new(file.blake3, file.size, parts, held)
+    {
+        plans.insert(file.blake3, plan);
+    }
+}
+
 impl Plan {
-    /// Plans one blob from its tensors, sorted by offset; none if nothing worth a copy is held.
-    fn new(blob: BlobHash, size: u64, tensors: &[Tensor], held: &Held) -> Option<Self> {
+    /// Plans one blob from its parts, sorted by offset; none if nothing worth a copy is held.
+    fn new(
+        blob: BlobHash,
+        size: u64,
+        parts: impl Iterator<Item = Part>,
+        held: &Held,
+    ) -> Option<Self> {
         let mut copies: Vec<Copy> = Vec::new();
         let mut end = 0;
-        for tensor in tensors.iter().filter(|tensor| tensor.len > 0) {
-            let target = tensor.offset..tensor.offset.checked_add(tensor.len)?;
+        for Part { target, content } in parts.filter(|part| !part.target.is_empty()) {
+            let len = target.end - target.start;
             // Nobody vouches for an index: what overlaps or reaches out is left to the network.
             if target.start < end || target.end > size {
                 continue;
             }
             let padding = end..target.start;
             end = target.end;
-            let Some((source, offset)) = held.places.get(&(tensor.blake3, tensor.len)) else {
+            let Some((source, offset)) = held.places.get(&(content, len)) else {
                 continue;
             };
             if *source == blob {
@@ -273,7 +320,7 @@ fn blob_of(manifest: &Manifest, tensor: &Tensor) -> Option<BlobHash> {
     file_of(manifest, tensor).map(|file| file.blake3)
 }
 
-fn file_of<'a>(manifest: &'a Manifest, tensor: &Tensor) -> Option<&'a crate::manifest::File> {
+fn file_of<'a>(manifest: &'a Manifest, tensor: &Tensor) -> Option<&'a File> {
     let file = usize::try_from(tensor.file).ok()?;
     manifest.files.get(file)
 }

@@ -15,12 +15,14 @@ use crate::{
     time::Timestamp,
 };
 
+mod chunks;
 mod role;
 mod spans;
 pub mod tensors;
 #[cfg(test)]
 mod tests;
 
+pub use chunks::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, Chunk, ChunkHash, Chunker, Chunks};
 pub use role::{Kind, Relation, Role};
 pub use spans::{SPAN_LOG2_MAX, SPAN_LOG2_MIN, Spans, span_hash};
 pub use tensors::Tensor;
@@ -50,6 +52,9 @@ pub struct File {
     /// Hashes inside the file, for sources that send none. Only files of more than one span have them.
     #[n(6)]
     pub spans: Option<Spans>,
+    /// Where its content can be cut to find what is here of it already. For new versions of files without tensors.
+    #[n(7)]
+    pub chunks: Option<Chunks>,
 }
 
 /// The card's machine-readable part.
@@ -157,6 +162,10 @@ impl Manifest {
             }
             if let Some(spans) = &file.spans {
                 let checked = spans.check(&file.blake3, file.size);
+                checked.map_err(|what| format!("`{}` has {what}", file.path))?;
+            }
+            if let Some(chunks) = &file.chunks {
+                let checked = chunks.check(file.size);
                 checked.map_err(|what| format!("`{}` has {what}", file.path))?;
             }
         }

@@ -107,6 +107,7 @@ impl Publisher {
             git_sha1: None,
             role: Role::Weights,
             spans: None,
+            chunks: None,
         }
     }
 

@@ -39,6 +39,7 @@ def repository_path(value):
 
 
 SPANS = record((0, "log2", uint(26)), (1, "hashes", blob))
+CHUNKS = record((0, "log2", uint(26)), (1, "entries", blob))
 FILE = record(
     (0, "path", repository_path),
     (1, "size", uint()),
@@ -47,6 +48,7 @@ FILE = record(
     (4, "git_sha1", fixed(20), "optional"),
     (5, "role", uint(6)),
     (6, "spans", SPANS, "optional"),
+    (7, "chunks", CHUNKS, "optional"),
 )
 SHORT = text(256, 1)
 CARD = record(
@@ -93,6 +95,17 @@ def check_spans(file):
     need(root_of(nodes) == file["blake3"], "spans of another content")
 
 
+def check_chunks(file):
+    """The chunks have lengths that a chunk can have, and add up to the file."""
+    log2, entries = file["chunks"]["log2"], file["chunks"]["entries"]
+    need(16 <= log2, "a chunk that is too short")
+    need(len(entries) % 12 == 0, "half an entry")
+    lengths = [int.from_bytes(entries[at : at + 4], "little") for at in range(0, len(entries), 12)]
+    need(sum(lengths) == file["size"], "chunks that do not add up")
+    need(all(length <= 4 << log2 for length in lengths), "a chunk that is too long")
+    need(all(length >= 1 << log2 - 2 for length in lengths[:-1]), "a chunk that is too short")
+
+
 def check_files(files):
     ascending([file["path"].encode() for file in files], "files")
     blobs = {}
@@ -102,6 +115,8 @@ def check_files(files):
         facts = (file["size"], file["sha256"], file["git_sha1"])
         if file["spans"] is not None:
             check_spans(file)
+        if file["chunks"] is not None:
+            check_chunks(file)
         need(blobs.setdefault(file["blake3"], facts) == facts, "one hash, two files")
     need(sum(file["size"] for file in files) <= 1 << 53, "sizes add up to too much")
     folded = {fold(file["path"]) for file in files}

@@ -246,6 +246,7 @@ mod tests {
             git_sha1: None,
             role: Role::of_path(path),
             spans: None,
+            chunks: None,
         };
         paths.iter().map(file).collect()
     }

@@ -4,6 +4,7 @@
 //! handed to the machine, which judges it by the same rule as everybody else's. A crash at any point leaves the old
 //! tip or the new one.
 
+mod chunks;
 mod tensors;
 
 use std::{
@@ -142,22 +143,35 @@ impl Operations {
             created: unix(),
         };
         let (files, bytes_total) = (manifest.files.len() as u64, manifest.bytes_total());
-        let unchanged = match references.is_empty() {
-            true => self.unchanged(tip.as_ref(), &identity, &manifest).await?,
-            false => None,
+        let old = match &tip {
+            Some(tip) => self.manifest(tip.head.manifest).await?,
+            None => None,
         };
+        if let Some(old) = &old {
+            chunks::keep_chunks(&mut manifest.files, old);
+        }
+        // Publishing this would say nothing new. A tip that was signed before the last rotation is signed again.
+        let is_unchanged = |tip: &&Tip| {
+            let is_same = |old: &Manifest| {
+                old.files == manifest.files && old.card == manifest.card && old.kind == kind
+            };
+            references.is_empty()
+                && tip.head.identity == identity.tip_id()
+                && old.as_ref().is_some_and(is_same)
+        };
+        let unchanged = tip.as_ref().filter(is_unchanged);
+        let unchanged = unchanged.map(|tip| (tip.head.index, tip.head.manifest));
         let (index, revision) = match unchanged {
             Some((index, revision)) => {
                 self.keep_offering(&repository, revision).await?;
                 (index, revision)
             }
             None => {
-                let old = match &tip {
-                    Some(tip) => self.manifest(tip.head.manifest).await?,
-                    None => None,
-                };
-                self.index_tensors(&mut manifest, old, &found, reporter)
+                self.index_tensors(&mut manifest, old.clone(), &found, reporter)
                     .await;
+                if let Some(old) = &old {
+                    self.cut_followers(&mut manifest, old).await;
+                }
                 let refs = self.next_refs(tip.as_ref(), &references, &manifest).await?;
                 let content = Content {
                     manifest: encode_manifest(&manifest)?,
@@ -319,24 +333,6 @@ impl Operations {
             .ok_or_else(shutting_down)
     }
 
-    /// The tip's index and revision, if publishing this manifest would say nothing new. A tip that was signed before
-    /// the last rotation is signed again.
-    async fn unchanged(
-        &self,
-        tip: Option<&Tip>,
-        identity: &IdentityLog,
-        new: &Manifest,
-    ) -> Result<Option<(u64, ObjectId)>, ErrorBody> {
-        let Some(tip) = tip.filter(|tip| tip.head.identity == identity.tip_id()) else {
-            return Ok(None);
-        };
-        let Some(old) = self.manifest(tip.head.manifest).await? else {
-            return Ok(None);
-        };
-        let same = old.files == new.files && old.card == new.card && old.kind == new.kind;
-        Ok(same.then_some((tip.head.index, tip.head.manifest)))
-    }
-
     /// Publishing what is the tip already still means that it is kept and offered from here on.
     async fn keep_offering(
         &self,
@@ -462,6 +458,7 @@ fn describe(found: &[Found], imported: &[Imported]) -> Vec<File> {
             git_sha1: imported.git_sha1,
             role: Role::of_path(found.path.as_str()),
             spans: None,
+            chunks: None,
         })
         .collect()
 }

@@ -46,6 +46,7 @@ impl Model {
             git_sha1: None,
             role: Role::Weights,
             spans: with_spans.then(|| Spans::new(SPAN_LOG2_MIN, &hashes)),
+            chunks: None,
         };
         let manifest = Manifest {
             repository: RepositoryId {

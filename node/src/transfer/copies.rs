@@ -18,13 +18,13 @@ use weft_protocol::{
     delta::{self, GROUP_LEN, Groups, Held, Plan},
     id::{BlobHash, RevisionId},
     layout::Layout,
-    manifest::{Manifest, Spans},
+    manifest::{File, Manifest, Spans},
     piece_set::PieceSet,
     service::{CopyPlan, Input, RequestId},
 };
 use weft_registry::Registry;
 
-use super::context::Context;
+use super::{chunks, context::Context};
 use crate::store::{Blob, BlobStore, Copies};
 
 /// Plans that wait for their turn. Those of downloads that were given up stay behind; a plan that is missing is no harm.
@@ -33,6 +33,8 @@ const PLANS_MAX: usize = 4_096;
 const COPIES_MAX: usize = 2;
 /// Bytes of manifests read for one plan: a second's work, and hundreds of models.
 const MANIFESTS_LEN_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of older versions that are read for one plan: some ten seconds' work, and 16 datasets of a gigabyte.
+const CUT_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// Progress is reported at these steps.
 const PROGRESS_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -126,7 +128,9 @@ fn plan_all(
         let manifest = codec::decode_preimage::<Manifest>(id, &preimage).ok();
         manifest.filter(|_| read <= MANIFESTS_LEN_MAX)
     };
-    let wanted = manifest(revision).filter(|wanted| !wanted.tensors.is_empty())?;
+    let is_cut = |wanted: &Manifest| wanted.files.iter().any(|file| file.chunks.is_some());
+    let wanted =
+        manifest(revision).filter(|wanted| !wanted.tensors.is_empty() || is_cut(wanted))?;
     let mut looked: HashMap<BlobHash, bool> = HashMap::new();
     let mut is_here = |hash: &BlobHash| {
         let look = || store.blob(hash).is_some_and(|blob| blob.is_complete());
@@ -135,9 +139,12 @@ fn plan_all(
     let mut held = Held::default();
     // Some of its own files may be here already.
     held.add(&wanted, &mut is_here);
+    let mut followers = Followers::of(&wanted, &mut is_here);
     for relative in relatives.iter().map_while(|id| manifest(*id)) {
         held.add(&relative, &mut is_here);
+        followers.look(&relative, &mut is_here);
     }
+    followers.cut(store, &mut held);
     let mut plans = BTreeMap::new();
     for (hash, plan) in delta::plan(&wanted, &held) {
         let file = wanted.files.iter().find(|file| file.blake3 == hash)?;
@@ -149,6 +156,51 @@ fn plan_all(
         }
     }
     Some(plans)
+}
+
+/// Files that follow other versions of themselves, by whose content they can be filled.
+struct Followers<'a> {
+    files: Vec<(&'a File, Option<BlobHash>)>,
+}
+
+impl<'a> Followers<'a> {
+    /// The files of a revision that are cut into chunks and not here.
+    fn of(wanted: &'a Manifest, is_here: &mut impl FnMut(&BlobHash) -> bool) -> Self {
+        let mut files = Vec::new();
+        for file in wanted.files.iter().filter(|file| file.chunks.is_some()) {
+            if !is_here(&file.blake3) {
+                files.push((file, None));
+            }
+        }
+        Self { files }
+    }
+
+    /// Takes from a relative the versions of files of which none was found yet.
+    fn look(&mut self, relative: &Manifest, is_here: &mut impl FnMut(&BlobHash) -> bool) {
+        for (file, before) in self.files.iter_mut().filter(|(_, before)| before.is_none()) {
+            let version = relative.file(&file.path).map(|version| version.blake3);
+            *before = version.filter(&mut *is_here);
+        }
+    }
+
+    /// Cuts the versions found as the files are cut. Their manifests may tell nothing of it, or lie.
+    fn cut(self, store: &BlobStore, held: &mut Held) {
+        let mut left = CUT_BYTES_MAX;
+        for (file, before) in self.files {
+            let blob = before.and_then(|hash| store.blob(&hash));
+            let (Some(blob), Some(chunks)) = (blob, &file.chunks) else {
+                continue;
+            };
+            let Some(rest) = left.checked_sub(blob.size()) else {
+                continue;
+            };
+            left = rest;
+            match chunks::cut(blob.path(), chunks.log2(), || true) {
+                Ok(chunks) => held.add_chunks(blob.hash(), &chunks),
+                Err(error) => debug!(path = %file.path, %error, "an older version cannot be read"),
+            }
+        }
+    }
 }
 
 impl Planned {

@@ -205,11 +205,11 @@ impl Peers {
         if state.banned {
             return false;
         }
-        if state.inbound.len() >= INBOUND_PER_PEER_MAX {
-            if let Some(oldest) = state.inbound.pop_front() {
-                state.forget(&oldest);
-                oldest.close(CLOSE_BUSY, b"too many connections");
-            }
+        if state.inbound.len() >= INBOUND_PER_PEER_MAX
+            && let Some(oldest) = state.inbound.pop_front()
+        {
+            state.forget(&oldest);
+            oldest.close(CLOSE_BUSY, b"too many connections");
         }
         state.inbound.push_back(connection.clone());
         state.connections.push(connection.clone());

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     codec::Object,
     id::{PublisherId, RepositoryId},
-    manifest::{Card, File, Kind, Role},
+    manifest::{CHUNK_LOG2_MIN, Card, Chunker, File, Kind, Role},
     time::Timestamp,
 };
 
@@ -39,6 +39,7 @@ fn revision(files: &[(u8, u64, &[Content])]) -> Manifest {
             git_sha1: None,
             role: Role::Weights,
             spans: None,
+            chunks: None,
         });
     }
     let manifest = Manifest {
@@ -233,4 +234,45 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn chunks_of_an_older_version_are_found_where_they_moved() {
+    let mut old = vec![0; 2 * 1024 * 1024];
+    blake3::Hasher::new()
+        .update(b"content")
+        .finalize_xof()
+        .fill(&mut old);
+    let at = 700_001;
+    let new = [&old[..at], b"put in", &old[at..]].concat();
+    let cut = |bytes: &[u8]| {
+        let mut chunker = Chunker::new(CHUNK_LOG2_MIN);
+        chunker.push(bytes);
+        chunker.finish()
+    };
+    let mut manifest = revision(&[(2, new.len() as u64, &[])]);
+    manifest.files[0].chunks = Some(cut(&new));
+    assert_eq!(manifest.validate(), Ok(()));
+
+    let source = BlobHash::new([1; 32]);
+    let mut held = Held::default();
+    held.add_chunks(source, &cut(&old));
+    let plans = plan(&manifest, &held);
+    let plan = &plans[&manifest.files[0].blake3];
+    assert!(plan.bytes() > new.len() as u64 - 512 * 1024, "{plan:?}");
+    let mut copied = new.clone();
+    for run in plan.runs() {
+        let bytes = bytes(run, new.len() as u64);
+        copied[bytes.start as usize..bytes.end as usize].fill(0);
+        for copy in plan.copies(run) {
+            let Source::Held { blob, offset } = copy.source else {
+                panic!("no padding between chunks");
+            };
+            assert_eq!(blob, source);
+            let len = (copy.target.end - copy.target.start) as usize;
+            let bytes = &old[offset as usize..][..len];
+            copied[copy.target.start as usize..copy.target.end as usize].copy_from_slice(bytes);
+        }
+    }
+    assert_eq!(copied, new);
 }

@@ -13,6 +13,7 @@ fn file(path: &str, size: u64, hash: u8) -> File {
         git_sha1: None,
         role: Role::of_path(path),
         spans: None,
+        chunks: None,
     }
 }
 

@@ -213,6 +213,7 @@ proptest! {
                 git_sha1: None,
                 role: Role::of_path(path),
                 spans: None,
+                chunks: None,
             })
         });
         let manifest = Manifest {

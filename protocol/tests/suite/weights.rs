@@ -110,6 +110,7 @@ fn revision(files: &[(&str, &[u8])]) -> Manifest {
             git_sha1: None,
             role: Role::Weights,
             spans: None,
+            chunks: None,
         });
     }
     Manifest {

@@ -300,3 +300,37 @@ fn reading_through_the_local_endpoint_moves_the_difference() -> Result<()> {
     ensure!(moved <= TENSOR + 4 * GROUP, "{moved} bytes");
     Ok(())
 }
+
+/// Rows of a dataset that nobody could guess.
+fn rows(range: std::ops::Range<u64>) -> Vec<u8> {
+    let mut text = Vec::new();
+    for row in range {
+        let digest = blake3::hash(&row.to_le_bytes());
+        text.extend(format!("{{\"row\":{row},\"text\":\"{digest}\"}}\n").bytes());
+    }
+    text
+}
+
+#[test]
+fn rows_put_into_a_dataset_move_alone() -> Result<()> {
+    let world = World::new()?;
+    let data = world.model("d", &[("README.md", 300)], 1)?;
+    data.write("train.jsonl", &rows(0..40_000))?;
+    let alice = world.node("alice", Options::default())?;
+    let base = alice.publish(&data, "d")?;
+    let bob = world.node_knowing("bob", &alice)?;
+    bob.fetch(&base.reference)?;
+
+    let new = [rows(0..7_001), rows(90_000..90_010), rows(7_001..41_000)].concat();
+    data.write("train.jsonl", &new)?;
+    let changed = alice.publish(&data, "d")?;
+    let fetched = fetch(&bob, &data, &changed)?;
+    // Two chunks at most around each place, with the groups at their ends.
+    ensure!(fetched.bytes_fetched <= 768 * 1024, "{:?}", fetched.value);
+    ensure!(new.len() as u64 > 3 * MIB, "{}", new.len());
+
+    // Nothing has changed since.
+    let again = alice.publish(&data, "d")?;
+    ensure!(again.reference == changed.reference, "{again:?}");
+    Ok(())
+}

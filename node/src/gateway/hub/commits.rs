@@ -281,6 +281,7 @@ fn changed(
                 git_sha1: new.git_sha1,
                 role,
                 spans: None,
+                chunks: None,
             },
             (None, Some(old)) => File {
                 path: path.clone(),

@@ -166,6 +166,7 @@ fn commit(repository: &RepositoryId, snapshot: &Snapshot) -> Option<Commit> {
             git_sha1,
             role: Role::of_path(&entry.path),
             spans: None,
+            chunks: None,
         });
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));

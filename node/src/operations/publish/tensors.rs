@@ -73,7 +73,7 @@ impl Operations {
         drop(waiting);
     }
 
-    /// The same for a revision whose files the blob store has.
+    /// The same for a revision whose files the blob store has; those without tensors are cut into chunks.
     pub(crate) async fn index_stored(&self, manifest: &mut Manifest, old: &Manifest) {
         let mut found = Vec::with_capacity(manifest.files.len());
         for file in &manifest.files {
@@ -90,6 +90,7 @@ impl Operations {
         let (nobody, _) = tokio::sync::mpsc::channel(1);
         self.index_tensors(manifest, Some(old.clone()), &found, &Reporter::new(nobody))
             .await;
+        self.cut_followers(manifest, old).await;
     }
 }
 
@@ -293,6 +294,7 @@ mod tests {
                 git_sha1: None,
                 role: Role::of_path(name),
                 spans: None,
+                chunks: None,
             });
             found.push(Found { source, path });
         }

@@ -40,6 +40,7 @@ fn manifest(blob: &Reference, tensors: &[Said]) -> Manifest {
             git_sha1: None,
             role: Role::Weights,
             spans: None,
+            chunks: None,
         }],
         card: Card::default(),
         tensors: tensors.iter().map(tensor).collect(),

@@ -234,6 +234,7 @@ pub(super) fn manifest(repository: &RepositoryId, n: u8, size: u64) -> (Revision
             git_sha1: None,
             role: Role::Weights,
             spans: None,
+            chunks: None,
         }],
         card: Card::default(),
         tensors: vec![],

@@ -4,7 +4,8 @@ use weft_protocol::{
     codec::{self, Object},
     id::{BlobHash, RepositoryId},
     manifest::{
-        Card, File, Kind, Manifest, Relation, Role, SPAN_LOG2_MIN, Spans, Tensor, span_hash,
+        CHUNK_LOG2_MIN, Card, Chunker, File, Kind, Manifest, Relation, Role, SPAN_LOG2_MIN, Spans,
+        Tensor, span_hash,
     },
     refs::Refs,
 };
@@ -31,6 +32,7 @@ fn file(path: &str, size: u64, n: u8) -> File {
         git_sha1: None,
         role: Role::of_path(path),
         spans: None,
+        chunks: None,
     }
 }
 
@@ -47,6 +49,22 @@ fn with_spans() -> Manifest {
         blake3: hash(&content),
         spans: Some(Spans::new(SPAN_LOG2_MIN, &spans)),
         ..file("zeros.bin", content.len() as u64, 7)
+    };
+    Manifest {
+        files: vec![zeros],
+        ..plain()
+    }
+}
+
+/// A file of zeros with cuts in it. Nobody but who has the file could tell that they are not where they should be.
+fn with_chunks() -> Manifest {
+    let content = vec![0; 600 * 1024];
+    let mut chunker = Chunker::new(CHUNK_LOG2_MIN);
+    chunker.push(&content);
+    let zeros = File {
+        blake3: hash(&content),
+        chunks: Some(chunker.finish()),
+        ..file("zeros.jsonl", content.len() as u64, 7)
     };
     Manifest {
         files: vec![zeros],
@@ -165,6 +183,11 @@ pub(super) fn manifest() -> VectorFile {
             "spans",
             "A file of three spans, whose hashes merge to its own.",
             &with_spans(),
+        ),
+        accept(
+            "chunks",
+            "A file of zeros, cut into chunks of the greatest length.",
+            &with_chunks(),
         ),
         accept(
             "no_files",
@@ -314,6 +337,14 @@ fn broken_manifests() -> Vec<Vector> {
                 m.files[4].spans = Some(Spans::new(SPAN_LOG2_MIN + 2, &[[1; 32]]));
             },
         ),
+        broken("chunks_of_other_size", "Chunks of a shorter file.", |m| {
+            m.files = with_chunks().files;
+            m.files[0].size += 1;
+        }),
+        broken("chunks_of_nothing", "An empty list of chunks.", |m| {
+            m.files = with_chunks().files;
+            m.files[0].chunks = Some(Chunker::new(CHUNK_LOG2_MIN).finish());
+        }),
         broken("parent_twice", "One parent twice.", |m| {
             m.parents = vec![id(30); 2];
         }),

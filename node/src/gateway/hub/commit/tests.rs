@@ -12,6 +12,7 @@ fn file(path: &str, content: &[u8], large: bool) -> File {
         blake3: BlobHash::new(*blake3::hash(content).as_bytes()),
         sha256: sha2::Sha256::digest(content).into(),
         spans: None,
+        chunks: None,
         git_sha1: (!large).then(|| git_object("blob", content)),
         role: Role::Other,
     }
