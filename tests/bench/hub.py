@@ -141,6 +141,9 @@ def nginx(work, folder):
     return server, url
 
 
+WAYS = ["fetch", "hf", "hf-chunks", "hf-shared"]
+
+
 def measure_cold(work, arguments):
     folder = os.path.join(work.work, "cold")
     os.makedirs(folder)
@@ -184,7 +187,8 @@ def measure_cold(work, arguments):
         for seed in seeds:
             if seed.process:
                 seed.stop()
-    words = {"fetch": "`weft fetch`", "hf": "`hf download`", "hf-chunks": "`hf download`, in chunks (`gateway.chunks_above 0`)"}
+    words = {"fetch": "`weft fetch`", "hf": "`hf download`", "hf-chunks": "`hf download`, in chunks (`gateway.chunks_above 0`)",
+             "hf-shared": "`hf download`, one copy (`gateway.hf_cache`)"}
     table(["three peers, lines", "what", "s", "MB/s", "× `weft fetch`"],
           [[t, words[w], f"{s:.2f}", f"{r:,.0f}", f"{x:.2f}"] for t, w, s, r, x in rows])
     return rows
@@ -196,6 +200,8 @@ def cold_once(work, arguments, way, known, reference, name, source):
     try:
         if way == "hf-chunks":
             node.command("config", "set", "gateway.chunks_above", "0")
+        if way == "hf-shared":
+            node.command("config", "set", "gateway.hf_cache", os.path.join(home, "hub"))
         node.start(known)
         measure.wait_until(lambda: weft.peers(node) >= 3, "three peers")
         if way == "fetch":
@@ -231,7 +237,7 @@ def main():
     add("--weft", default=os.environ.get("WEFT_BIN"), required="WEFT_BIN" not in os.environ, help="the release binary (or WEFT_BIN)")
     add("--only", choices=["first-byte", "cold"], help="one of the two")
     add("--lines", choices=["unlimited", "1 Gbit/s"], help="of the three peers (default both)")
-    add("--ways", nargs="+", choices=["fetch", "hf", "hf-chunks"], default=["fetch", "hf", "hf-chunks"], help="of downloading")
+    add("--ways", nargs="+", choices=WAYS, default=WAYS, help="of downloading")
     add("--size", type=lambda text: int(text) * MIB, default=1024 * MIB, help="of the cold file, in MiB (default 1024)")
     add("--repeat", type=int, default=3, help="measurements of each (default 3)")
     add("--seconds", type=int, default=10, help="of requests for first bytes (default 10)")

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use weft_tests::{Model, Node, Options, World, disk, model::MIB, program};
+use weft_tests::{Model, Node, Options, World, disk, http, model::MIB, program};
 
 /// What a node keeps besides the model: the log of its database, the hash tree, keys.
 const BESIDES: u64 = 4 * MIB;
@@ -138,4 +138,30 @@ fn all_views_share_one_copy_and_none_needs_another() -> Result<()> {
     let again = bob.fetch(&publication.repository)?;
     model.assert_same(&again.path)?;
     Ok(())
+}
+
+#[test]
+fn what_comes_fast_is_in_the_cache_before_its_client_takes_a_byte() -> Result<()> {
+    let world = World::new()?;
+    let alice = world.node("alice", Options::default())?;
+    let model = world.model("m", &[("big.bin", 24 * MIB)], 82)?;
+    let publication = alice.publish(&model, "m")?;
+    let cache = world.join("hub");
+    let path = cache.to_str().context("scratch paths are UTF-8")?;
+    let mut bob = world.node_knowing("bob", &alice)?;
+    bob.weft(&["config", "set", "gateway.hf_cache", path])?
+        .ok()?;
+    bob.restart()?;
+    let commit = &publication.revision[..40];
+    let repository = format!("{}/m", publication.publisher);
+    let asked = format!("/{repository}/resolve/{commit}/big.bin");
+    let head = http::send(bob.gateway(), "HEAD", &asked, &[], &[])?;
+    ensure!(head.status == 200, "{head:?}");
+    let shown = cache
+        .join(format!("models--{}--m", publication.publisher))
+        .join("snapshots")
+        .join(commit)
+        .join("big.bin");
+    ensure!(fs::read(&shown)? == fs::read(model.path().join("big.bin"))?);
+    assert_one_copy(&model, &[bob.home(), &cache])
 }

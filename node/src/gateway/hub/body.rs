@@ -30,6 +30,9 @@ use crate::{
 
 /// How long the first bytes may take before the client is told to come again.
 pub(super) const FIRST_BYTES: Duration = Duration::from_secs(8);
+/// How often it is judged whether a file comes fast enough to wait for all of it: on a slow line a client waits no longer
+/// than this.
+const JUDGED_EVERY: Duration = Duration::from_secs(1);
 /// Silence on a connection that is broken by one byte.
 const SILENCE: Duration = Duration::from_secs(4);
 /// What is held back to break silences with: enough for half an hour.
@@ -53,6 +56,44 @@ pub(super) async fn open(
         Some(origin) => from_hub(hub, origin, file, bytes, patience).await,
         None => stream(hub, &repo.id, commit.revision, file, bytes, patience).await,
     }
+}
+
+/// Waits for all of a file, while its client waits for headers: at most as long as for first bytes, and not for long if
+/// it comes too slowly to be whole by then.
+pub(super) async fn whole(hub: &Hub, repo: &Repo, commit: &Commit, file: &File) {
+    let transfer = &hub.operations.transfer;
+    let mut local = transfer.local(file.blake3, file.size).await;
+    if repo.origin.is_some() || local.is_complete() {
+        return;
+    }
+    let reader = hub.demand.read(&hub.operations, &repo.id, commit.revision);
+    let mut reading = transfer.reading(file.blake3);
+    reading.at(0..file.size).await;
+    let began = Instant::now();
+    let mut judging = time::interval_at(began + JUDGED_EVERY, JUDGED_EVERY);
+    let arrives = async {
+        while !local.is_complete() {
+            tokio::select! {
+                is_open = local.changed() => if !is_open {
+                    return;
+                },
+                _ = judging.tick() => {
+                    if !is_in_time(local.ready_from(0), file.size, began.elapsed()) {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    let waited = time::timeout(FIRST_BYTES, arrives);
+    let ended = hub.operations.shutdown.run_until_cancelled(waited).await;
+    tracing::debug!(path = %file.path, whole = local.is_complete(), ?ended, "waited for a file");
+    drop((reading, reader));
+}
+
+/// Whether what is here after `waited` promises all of `size` bytes before the client has waited too long.
+fn is_in_time(here: u64, size: u64, waited: Duration) -> bool {
+    u128::from(here) * FIRST_BYTES.as_millis() >= u128::from(size) * waited.as_millis()
 }
 
 async fn stream(

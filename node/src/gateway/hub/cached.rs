@@ -1,6 +1,6 @@
 //! One copy for this node and for clients with a cache of their own: if the user names that cache (`gateway.hf_cache`), a
-//! large file that is here has a second name in it as soon as a client asks about it, and the client, which looks there
-//! first, takes no bytes. One that came while a client read it is shared afterwards.
+//! large file that is here, or will be within seconds, has a second name in it before a client that asks about it is answered,
+//! and the client, which looks there first, takes no bytes. One that came while a client read it is shared afterwards.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -156,6 +156,7 @@ async fn content(
     let cache = cached::Place::of(hub, repo, commit, file);
     if let Some(cache) = cache.as_ref().filter(|_| *method == Method::HEAD) {
         // Before it asks for the bytes, the client looks whether they have come into its cache.
+        body::whole(hub, repo, commit, file).await;
         cache.show().await;
     }
     let is_last = bytes.end == file.size;
