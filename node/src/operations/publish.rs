@@ -5,6 +5,7 @@
 //! tip or the new one.
 
 mod chunks;
+mod head;
 mod tensors;
 
 use std::{
@@ -13,24 +14,17 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use tokio::time;
 use weft_protocol::{
     codec,
-    freshness::Freshness,
-    head::Head,
     id::{ObjectId, RepositoryId, RepositoryName},
-    identity::IdentityLog,
-    log,
     manifest::{Card, File, Kind, Manifest, Role, Spans},
-    op::{RevisionRecord, RevisionState},
     refs::{RefName, Refs},
-    service::{Command, Outcome, Publication, Resolved, Selector},
-    sign::Envelope,
+    service::{Command, Resolved, Selector},
 };
 
+pub(super) use self::head::{Content, Tip};
 use super::{
     Operations, Reporter, blocking_io, collect, collect::Found, from_hub::HubReference, inspect,
-    shutting_down,
 };
 use crate::{
     api::{ErrorBody, ErrorCode, Phase, Progress, PublishRequest, PublishResult},
@@ -38,21 +32,6 @@ use crate::{
     service::unix,
     transfer::Imported,
 };
-
-/// What a new head says beyond its place in the log.
-pub(super) struct Content {
-    pub(super) manifest: Vec<u8>,
-    pub(super) refs: Refs,
-    /// Manifests that only the references name and that are new.
-    pub(super) others: Vec<Vec<u8>>,
-}
-
-/// The tip that a new head follows, with the ids of all heads before and including it.
-pub(super) struct Tip {
-    pub(super) head: Head,
-    id: ObjectId,
-    leaves: Vec<ObjectId>,
-}
 
 impl Operations {
     /// Gives large files the hashes by which parts of them can be checked.
@@ -212,37 +191,6 @@ impl Operations {
         })
     }
 
-    /// Signs the tip's content again under the newest identity event, if it is here: whoever signs a revision says
-    /// that it can be had from here.
-    pub(super) async fn sign_tip_again(&self, repository: &RepositoryId) -> Result<(), ErrorBody> {
-        let Some(tip) = self.tip(repository).await? else {
-            return Ok(());
-        };
-        let held = self.held(repository).await?;
-        let is_here = |record: &RevisionRecord| {
-            record.revision == tip.head.manifest && record.state == RevisionState::Complete
-        };
-        if !held.iter().any(is_here) {
-            tracing::warn!(%repository, "not signed again: its files are not here");
-            return Ok(());
-        }
-        let manifest = self.stored_manifest(tip.head.manifest).await?;
-        let refs = match tip.head.refs {
-            Some(id) => self.refs(id).await?.unwrap_or_default(),
-            None => Refs::default(),
-        };
-        let content = Content {
-            manifest: encode_manifest(&manifest)?,
-            refs,
-            others: Vec::new(),
-        };
-        let identity = self.identity_log(repository.publisher).await?;
-        let identity = identity.ok_or_else(super::identities::no_identity)?;
-        self.sign_and_commit(repository, &identity, Some(tip), content)
-            .await
-            .map(drop)
-    }
-
     async fn import(
         &self,
         found: &[Found],
@@ -287,52 +235,6 @@ impl Operations {
         imported.map_err(|error| crate::error::import(&error))
     }
 
-    /// The tip to build on. A publisher's own node holds all ids of its log; one that took the identity over asks its
-    /// peers for them. Without them it must not sign.
-    pub(super) async fn tip(&self, repository: &RepositoryId) -> Result<Option<Tip>, ErrorBody> {
-        let asked = time::Instant::now();
-        let mut ticks = time::interval(defaults::PROGRESS_INTERVAL);
-        let mut looks = 0_u32;
-        while let Some((head, id, leaves)) = self.held_tip(repository).await? {
-            if let Some(leaves) = leaves {
-                return Ok(Some(Tip { head, id, leaves }));
-            }
-            if asked.elapsed() >= defaults::HISTORY_TIMEOUT {
-                let message = format!("the history of `{repository}` is not complete on this node");
-                return Err(ErrorBody::new(ErrorCode::Refused, message)
-                    .with_hint("name a node that has it with `--bootstrap`, then publish again"));
-            }
-            ticks.tick().await;
-            // Now and then is enough: an answer may be on its way.
-            if looks.is_multiple_of(5)
-                && let Some(identity) = self.identity_log(repository.publisher).await?
-            {
-                let command = Command::UpdateIdentity {
-                    publisher: repository.publisher,
-                    events: identity.envelopes().to_vec(),
-                };
-                self.service.command(command).await.answer().await?;
-            }
-            looks += 1;
-        }
-        Ok(None)
-    }
-
-    async fn held_tip(
-        &self,
-        repository: &RepositoryId,
-    ) -> Result<Option<(Head, ObjectId, Option<Vec<ObjectId>>)>, ErrorBody> {
-        let wanted = repository.clone();
-        self.service
-            .view(move |service| {
-                service
-                    .tip(&wanted)
-                    .map(|(tip, leaves)| (tip.head.clone(), tip.id, leaves.map(<[_]>::to_vec)))
-            })
-            .await
-            .ok_or_else(shutting_down)
-    }
-
     /// Publishing what is the tip already still means that it is kept and offered from here on.
     async fn keep_offering(
         &self,
@@ -367,83 +269,6 @@ impl Operations {
         refs.names.sort();
         Ok(refs)
     }
-
-    pub(super) async fn sign_and_commit(
-        &self,
-        repository: &RepositoryId,
-        identity: &IdentityLog,
-        tip: Option<Tip>,
-        content: Content,
-    ) -> Result<(u64, ObjectId), ErrorBody> {
-        let publisher = repository.publisher;
-        let keys = self
-            .keys
-            .keys(identity)?
-            .ok_or_else(super::identities::no_identity)?;
-        let refs = (content.refs != Refs::default()).then(|| codec::preimage(&content.refs));
-        let now = unix();
-        let leaves = tip.as_ref().map_or(&[][..], |tip| &tip.leaves);
-        let head = Head {
-            publisher,
-            name: repository.name.clone(),
-            index: leaves.len() as u64,
-            manifest: id_of(&content.manifest),
-            refs: refs.as_deref().map(id_of),
-            previous: tip.as_ref().map(|tip| tip.id),
-            log_root: log::root(leaves),
-            identity: identity.tip_id(),
-            identity_index: identity.tip().index,
-            issued: now,
-            expires: now.plus(defaults::HEAD_LIFETIME),
-            ttl: defaults::HEAD_TTL_SECS,
-        };
-        let signer = position(&identity.tip().release_keys, &keys.release.public());
-        let Some(signer) = signer else {
-            return Err(ErrorBody::new(
-                ErrorCode::Refused,
-                format!(
-                    "the release key on this node no longer counts for publisher `{publisher}`"
-                ),
-            )
-            .with_hint("the identity was rotated elsewhere; `weft id recover` brings it here"));
-        };
-        let envelope = Envelope::sign(&head, self.network_id, &[(signer, &keys.release)]);
-        let freshness = Freshness {
-            publisher,
-            name: repository.name.clone(),
-            head: envelope.id::<Head>(),
-            index: head.index,
-            issued: now,
-            expires: now.plus(defaults::FRESHNESS_LIFETIME),
-        };
-        let freshness = Envelope::sign(&freshness, self.network_id, &[(0, &keys.freshness)]);
-        let publication = Publication {
-            repository: repository.clone(),
-            identity: identity.envelopes().to_vec(),
-            manifest: content.manifest,
-            others: content.others,
-            refs,
-            head: envelope,
-            freshness: Some(freshness),
-        };
-        let command = Command::Publish(Box::new(publication));
-        match self.service.command(command).await.answer().await? {
-            Outcome::Published { index, revision } => Ok((index, revision)),
-            other => Err(ErrorBody::new(
-                ErrorCode::Failure,
-                format!("the node gave an unexpected answer: {other:?}"),
-            )),
-        }
-    }
-}
-
-fn id_of(preimage: &[u8]) -> ObjectId {
-    ObjectId::new(*blake3::hash(preimage).as_bytes())
-}
-
-fn position<T: PartialEq>(keys: &[T], key: &T) -> Option<u16> {
-    let index = keys.iter().position(|other| other == key)?;
-    u16::try_from(index).ok()
 }
 
 fn describe(found: &[Found], imported: &[Imported]) -> Vec<File> {

@@ -1,22 +1,26 @@
 //! Connections: at most one in use for each peer, dialled when first needed, shared by everything that goes on
 //! with that peer in both directions, and closed when nothing has for a while.
 
+mod peer;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use iroh::{
-    Endpoint, EndpointAddr, EndpointId,
+    Endpoint, EndpointAddr,
     endpoint::{Connection, VarInt},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use weft_protocol::{id::NodeId, limits, service::TransferError};
 
+use self::peer::Peer;
+pub(super) use self::peer::{Activity, Inbound, Lease};
 use super::{
     context::Context,
     link::LINKS_PER_PEER_MAX,
@@ -34,10 +38,6 @@ pub(super) const CLOSE_BUSY: VarInt = VarInt::from_u32(0x12);
 const IDLE_MAX: Duration = Duration::from_secs(90);
 /// A dial that takes longer finds nobody.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// First pause after a failed dial; doubles with each failure.
-const BACKOFF_MIN: Duration = Duration::from_millis(500);
-/// Longest pause: a peer that was away for an hour is found within a minute of its return.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Peers remembered with their addresses. A machine knows fewer at a time; the oldest unused go first.
 const PEERS_MAX: usize = 4_096;
 /// Connections a peer may open to us at once: one in use, one it dialled at the same moment as we did, and what
@@ -46,62 +46,12 @@ const INBOUND_PER_PEER_MAX: usize = 4;
 /// TCP connections that a peer may hold open to us: as many as it may use, and as many that it has given up and whose
 /// end we have not seen yet.
 const INBOUND_LINKS_PER_PEER_MAX: usize = 2 * LINKS_PER_PEER_MAX;
-/// Observations open at one peer; below the streams a connection allows, so that requests always find room.
-const OBSERVATIONS_PER_PEER_MAX: usize = 256;
 
 /// All peers the data plane knows.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
 }
-
-#[derive(Debug)]
-struct Peer {
-    /// Held while dialling, so that ten fetches make one dial.
-    dial: tokio::sync::Mutex<()>,
-    /// Held while dialling over TCP to watch.
-    dial_tcp: tokio::sync::Mutex<()>,
-    observations: Arc<Semaphore>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    addresses: BTreeSet<SocketAddr>,
-    connections: Vec<Connection>,
-    /// The TCP connection on which the peer's blobs are watched, where QUIC does not reach it.
-    watcher: Option<Watcher>,
-    /// The connections that the peer opened, the oldest first.
-    inbound: VecDeque<Connection>,
-    links: usize,
-    failures: u32,
-    retry_at: Option<Instant>,
-    banned: bool,
-    /// Ends the peer's TCP connections when it is banned.
-    ban: CancellationToken,
-    /// What is going on with the peer now, in both directions.
-    active: usize,
-    used: Instant,
-}
-
-/// A connection in use. While one lives, the connection is not idle.
-#[derive(Debug)]
-pub(super) struct Lease {
-    connection: Connection,
-    _activity: Activity,
-}
-
-/// A TCP connection that a peer opened; ends when dropped.
-#[derive(Debug)]
-pub(super) struct Inbound {
-    id: NodeId,
-    peer: Arc<Peer>,
-    banned: CancellationToken,
-}
-
-/// Something going on with a peer; ends when dropped.
-#[derive(Debug)]
-pub(super) struct Activity(Arc<Peer>);
 
 impl Peers {
     /// Adds addresses to what is known of a peer.
@@ -302,147 +252,5 @@ impl Peers {
             }
         }
         Arc::clone(peers.entry(id).or_insert_with(|| Arc::new(Peer::new())))
-    }
-}
-
-impl State {
-    fn forget(&mut self, connection: &Connection) {
-        let is_other = |other: &Connection| other.stable_id() != connection.stable_id();
-        self.connections.retain(is_other);
-        self.inbound.retain(is_other);
-    }
-}
-
-impl Peer {
-    fn new() -> Self {
-        Self {
-            dial: tokio::sync::Mutex::new(()),
-            dial_tcp: tokio::sync::Mutex::new(()),
-            observations: Arc::new(Semaphore::new(OBSERVATIONS_PER_PEER_MAX)),
-            state: Mutex::new(State {
-                addresses: BTreeSet::new(),
-                connections: Vec::new(),
-                watcher: None,
-                inbound: VecDeque::new(),
-                links: 0,
-                failures: 0,
-                retry_at: None,
-                banned: false,
-                ban: CancellationToken::new(),
-                active: 0,
-                used: Instant::now(),
-            }),
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_forgettable(&self) -> bool {
-        let state = self.state();
-        state.connections.is_empty()
-            && state.watcher.is_none()
-            && state.links == 0
-            && state.active == 0
-            && !state.banned
-    }
-
-    /// The connection in use, if one is alive.
-    fn lease(self: &Arc<Self>) -> Result<Option<Lease>, TransferError> {
-        let connection = {
-            let mut state = self.state();
-            if state.banned {
-                return Err(TransferError::Refused);
-            }
-            state
-                .connections
-                .retain(|connection| connection.close_reason().is_none());
-            state.connections.last().cloned()
-        };
-        Ok(connection.map(|connection| Lease {
-            connection,
-            _activity: Activity::begin(self),
-        }))
-    }
-
-    /// Where to dial, unless it was tried in vain a moment ago.
-    fn address(&self, id: NodeId) -> Result<EndpointAddr, TransferError> {
-        let endpoint_id =
-            EndpointId::from_bytes(id.as_bytes()).map_err(|_| TransferError::Connection)?;
-        let state = self.state();
-        let too_soon = state.retry_at.is_some_and(|at| Instant::now() < at);
-        if too_soon || state.addresses.is_empty() {
-            return Err(TransferError::Connection);
-        }
-        Ok(state
-            .addresses
-            .iter()
-            .fold(EndpointAddr::new(endpoint_id), |address, ip| {
-                address.with_ip_addr(*ip)
-            }))
-    }
-
-    fn connected(&self, connection: Connection) {
-        let mut state = self.state();
-        if state.banned {
-            connection.close(CLOSE_BANNED, b"banned");
-            return;
-        }
-        state.connections.push(connection);
-        state.failures = 0;
-        state.retry_at = None;
-    }
-
-    fn failed(&self) {
-        let mut state = self.state();
-        let pause = BACKOFF_MIN
-            .saturating_mul(1 << state.failures.min(16))
-            .min(BACKOFF_MAX);
-        state.failures = state.failures.saturating_add(1);
-        state.retry_at = Some(Instant::now() + pause);
-    }
-}
-
-impl Lease {
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl Inbound {
-    /// Whose it is.
-    pub(super) fn peer(&self) -> NodeId {
-        self.id
-    }
-
-    /// Fires when the peer is banned.
-    pub(super) fn banned(&self) -> &CancellationToken {
-        &self.banned
-    }
-}
-
-impl Drop for Inbound {
-    fn drop(&mut self) {
-        let mut state = self.peer.state();
-        state.links = state.links.saturating_sub(1);
-    }
-}
-
-impl Activity {
-    fn begin(peer: &Arc<Peer>) -> Self {
-        let mut state = peer.state();
-        state.active += 1;
-        state.used = Instant::now();
-        drop(state);
-        Self(Arc::clone(peer))
-    }
-}
-
-impl Drop for Activity {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.active = state.active.saturating_sub(1);
-        state.used = Instant::now();
     }
 }
