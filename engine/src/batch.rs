@@ -38,9 +38,6 @@ const PROMPT_TOKENS_ALONE: usize = 512;
 /// And while somebody does: about as long as a step of a few answers.
 const PROMPT_TOKENS_BESIDE: usize = 128;
 
-/// Tokens of which all logits are held at once.
-const LOOKED_AT_MAX: usize = 64;
-
 /// What the thread is told.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -267,12 +264,7 @@ impl Batch {
         let share = |slot: &Slot| match slot.pending() {
             1 => 1,
             pending => {
-                let most = if slot.is_thorough() {
-                    LOOKED_AT_MAX
-                } else {
-                    pending
-                };
-                let share = pending.min(left).min(most);
+                let share = pending.min(left).min(slot.share_max());
                 left -= share;
                 share
             }

@@ -144,12 +144,18 @@ impl Slot {
 
     /// Whether the logits for the token at `next` are compared with it.
     fn is_looked_at(&self, next: usize) -> bool {
-        self.is_thorough() && next >= self.prompt_len && next < self.tokens.len()
+        let is_thorough = matches!(&self.task, Task::Score(scoring) if scoring.is_thorough());
+        is_thorough && next >= self.prompt_len && next < self.tokens.len()
     }
 
-    /// Whether the logits of each token are wanted, which take much memory.
-    pub(super) fn is_thorough(&self) -> bool {
-        matches!(&self.task, Task::Score(scoring) if scoring.is_thorough())
+    /// How many tokens one step may take. An answer that is scored is read as it was written, token by token behind its
+    /// prompt: in a pass of another shape sums come in another order, quantized activations fall to other steps, and
+    /// an honest answer looks like one of slightly other weights.
+    pub(super) fn share_max(&self) -> usize {
+        match &self.task {
+            Task::Generate(_) => usize::MAX,
+            Task::Score(_) => self.prompt_len.saturating_sub(self.cache.len()).max(1),
+        }
     }
 
     /// Whether the logits for the token at `next` are asked for as a fingerprint.
