@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    alias, completions, config, df, doctor, embed, engine, env, fetch, id, info, log, ls, mirror,
-    peers, prune, ps, publish, rm, run, seed, serve, status, stop, unload, unseed, verify,
+    alias, audit, completions, config, df, doctor, embed, engine, env, fetch, host, id, info, log,
+    ls, mirror, peers, prune, ps, publish, receipts, rm, run, seed, serve, status, stop, unhost,
+    unload, unseed, verify,
 };
 
 /// A hub for models, datasets and apps that nobody owns.
@@ -94,6 +95,14 @@ pub(crate) enum Command {
     Seed(seed::Arguments),
     /// Stop keeping and offering a repository
     Unseed(unseed::Arguments),
+    /// Answer others' questions about a model
+    Host(host::Arguments),
+    /// Answer no more questions of others
+    Unhost(unhost::Arguments),
+    /// List what peers signed about their answers
+    Receipts(receipts::Arguments),
+    /// Check what a peer signed about an answer
+    Audit(audit::Arguments),
     /// Follow a publisher or a repository and seed all it will publish
     Mirror(mirror::Arguments),
     /// List repositories on this node

@@ -11,8 +11,8 @@ use anyhow::Context as _;
 use serde::{Serialize, de::DeserializeOwned};
 use ureq::{Body, http};
 use weft_node::api::{
-    AskLine, AskRequest, AskResult, ErrorBody, ErrorCode, ErrorResponse, Line, Progress,
-    StatusResponse, route,
+    AskLine, AskPeersLine, AskPeersRequest, AskRequest, AskResult, ErrorBody, ErrorCode,
+    ErrorResponse, Line, Progress, StatusResponse, route,
 };
 
 use crate::{failure::fail, home::Control};
@@ -135,6 +135,27 @@ impl Client {
                 AskLine::Error(error) => return Err(error.into()),
                 more @ (AskLine::Progress(_) | AskLine::Text(_)) => hear(more),
             }
+        }
+    }
+
+    /// Asks peers, line by line.
+    pub(crate) fn ask_peers(
+        &self,
+        request: &AskPeersRequest,
+        mut hear: impl FnMut(AskPeersLine) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut response = self.send(route::ASK_PEERS, request)?;
+        if response.status() != 200 {
+            return Err(error_of(&mut response).into());
+        }
+        let mut reader = BufReader::new(response.into_body().into_reader());
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if reader.by_ref().take(LINE_LEN_MAX).read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            hear(serde_json::from_str(&line).context("the node's answer makes no sense")?)?;
         }
     }
 

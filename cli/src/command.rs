@@ -1,6 +1,8 @@
 //! One file per command: its options, what it asks the node, how the answer looks.
 
 pub(crate) mod alias;
+pub(crate) mod at_peer;
+pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod df;
@@ -9,6 +11,7 @@ pub(crate) mod embed;
 pub(crate) mod engine;
 pub(crate) mod env;
 pub(crate) mod fetch;
+pub(crate) mod host;
 pub(crate) mod id;
 pub(crate) mod info;
 pub(crate) mod log;
@@ -19,6 +22,7 @@ pub(crate) mod peers;
 pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod publish;
+pub(crate) mod receipts;
 mod removal;
 pub(crate) mod rm;
 pub(crate) mod run;
@@ -26,6 +30,7 @@ pub(crate) mod seed;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod unhost;
 pub(crate) mod unload;
 pub(crate) mod unseed;
 pub(crate) mod verify;
@@ -44,6 +49,10 @@ pub(crate) fn run(command: Command, context: &Context) -> anyhow::Result<()> {
         Command::Fetch(arguments) => fetch::run(arguments, context),
         Command::Seed(arguments) => seed::run(arguments, context),
         Command::Unseed(arguments) => unseed::run(arguments, context),
+        Command::Host(arguments) => host::run(arguments, context),
+        Command::Unhost(arguments) => unhost::run(arguments, context),
+        Command::Receipts(arguments) => receipts::run(&arguments, context),
+        Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Mirror(arguments) => mirror::run(&arguments, context),
         Command::Run(arguments) => run::run(&arguments, context),
         Command::Embed(arguments) => embed::run(arguments, context),

@@ -16,6 +16,7 @@
 pub mod command;
 pub mod config;
 pub mod error;
+pub mod hosting;
 pub mod identity;
 pub mod model;
 pub mod progress;
@@ -26,6 +27,7 @@ pub mod status;
 pub use command::*;
 pub use config::*;
 pub use error::*;
+pub use hosting::*;
 pub use identity::*;
 pub use model::*;
 pub use progress::*;

@@ -16,7 +16,7 @@ use weft_protocol::{id::NodeId, swarm::Limits};
 
 use self::limits::LimitSection;
 pub use self::{
-    infer::{KeepAlive, Memory},
+    infer::{AuditRate, KeepAlive, Memory},
     limits::Rate,
     web_seeds::WebSeed,
 };
@@ -24,7 +24,7 @@ use crate::{
     api::{ConfigEntry, ConfigResponse, ConfigSource, ErrorBody, ErrorCode},
     defaults, error, files,
     home::Home,
-    infer::pool::Settings,
+    infer::{Peers, pool::Settings},
     network,
     origin::Base,
     transfer::TcpListen,
@@ -59,6 +59,10 @@ pub struct Config {
     pub limits: Limits,
     /// How models run on this machine.
     pub(crate) infer: Settings,
+    /// When programs of this machine are answered by peers.
+    pub(crate) peers: Peers,
+    /// Of a thousand receipts so many are checked without being asked for.
+    pub(crate) audits_per_mille: u16,
     /// Whether other programs may find this node through the data directory. Off for a node that lives only as long
     /// as one command.
     pub discoverable: bool,
@@ -235,6 +239,8 @@ impl Config {
                 .transpose()?,
             limits: file.limit.limits(overrides.limit_up, overrides.limit_down),
             infer: file.infer.settings(),
+            peers: file.infer.peers.unwrap_or_default(),
+            audits_per_mille: file.infer.audit_rate.map_or(0, |rate| rate.per_mille),
             discoverable: true,
             overrides: overrides.clone(),
         };
@@ -466,6 +472,20 @@ pub fn show(home: &Home, overrides: &Overrides) -> Result<ConfigResponse, ErrorB
                 "tokens of prompt and answer together at most, if the model allows as many",
             ),
             entry(
+                "infer.peers",
+                config.peers.to_string().into(),
+                source(false, file.infer.peers.is_some()),
+                "whether programs that use the local port are answered by peers, who can read the prompt: never, missing (where the model is not here), always",
+            ),
+            entry(
+                "infer.audit_rate",
+                (f64::from(config.audits_per_mille) / 1_000.0)
+                    .to_string()
+                    .into(),
+                source(false, file.infer.audit_rate.is_some()),
+                "which part of peers' answers is checked by itself, from 0 to 1; here if the model is, else at another peer, who can read the prompt too",
+            ),
+            entry(
                 "infer.threads",
                 config.infer.threads.into(),
                 source(false, file.infer.threads.is_some()),
@@ -536,6 +556,8 @@ pub fn set(home: &Home, key: &str, value: &str) -> Result<(), ErrorBody> {
         "infer.keep_alive" => file.infer.keep_alive = parse(key, value, unset)?,
         "infer.slots" => file.infer.slots = parse(key, value, unset)?,
         "infer.context" => file.infer.context = parse(key, value, unset)?,
+        "infer.peers" => file.infer.peers = parse(key, value, unset)?,
+        "infer.audit_rate" => file.infer.audit_rate = parse(key, value, unset)?,
         "infer.threads" => file.infer.threads = parse(key, value, unset || value == "none")?,
         "limit.up" => file.limit.up = parse(key, value, unset)?,
         "limit.down" => file.limit.down = parse(key, value, unset)?,

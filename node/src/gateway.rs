@@ -6,6 +6,7 @@
 //! wants the token that lies in the data directory; whoever changes a repository through the hub endpoint wants one too.
 
 mod ask;
+mod ask_peers;
 mod guard;
 mod hub;
 mod listener;

@@ -11,6 +11,7 @@
 //! repositories/     the same files by name: hard links
 //! uploads/          what hub clients uploaded and did not commit yet
 //! engines/          what running models are made of: links into the store
+//! receipts/         what peers signed about their answers, with prompt and answer
 //! identities/       release and freshness keys of local publishers
 //! ```
 
@@ -75,6 +76,14 @@ impl Home {
     /// Files of running models, as their engines see them: links only.
     pub(crate) fn engines(&self) -> PathBuf {
         self.root.join("engines")
+    }
+    /// Exists once the user was told that peers read prompts.
+    pub(crate) fn peers_told(&self) -> PathBuf {
+        self.root.join("peers-read-prompts")
+    }
+    /// Receipts of what peers answered.
+    pub(crate) fn receipts(&self) -> PathBuf {
+        self.root.join("receipts")
     }
     pub(crate) fn identities(&self) -> PathBuf {
         self.root.join("identities")

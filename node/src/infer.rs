@@ -4,9 +4,14 @@
 //! weights a question is about is said by a [`ModelId`], which means the same bytes on every node; names are resolved
 //! before (`operations/models`), and the files are laid out for an engine after (`shelf`).
 
+mod asker;
+mod auditor;
+mod host;
 mod mailbox;
 pub(crate) mod pool;
 mod process;
+mod receipts;
+mod route;
 mod shelf;
 
 use std::{fmt, future::Future, io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
@@ -47,6 +52,15 @@ pub(crate) fn start(
     shelf.clear();
     Ok(Pool::start(settings, shelf, Program::own()?, cancel))
 }
+
+pub use self::route::Peers;
+pub(crate) use self::{
+    asker::{Asker, Heard, Parts},
+    auditor::Report,
+    host::Hosting,
+    receipts::{Found, Receipts},
+    route::Route,
+};
 
 /// What comes back: any number of events, of which the last is the only one that ends an answer
 /// ([`Event::Done`], `Embedded`, `Scored` or `Failed`). Dropping it cancels the job and frees what it holds.

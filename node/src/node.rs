@@ -6,7 +6,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use weft_protocol::{
     service::{Command, Params, Service},
-    sign::NetworkId,
+    sign::{NetworkId, SecretKey},
     wire::Hello,
 };
 use weft_registry::{Registry, RocksRegistry};
@@ -32,6 +32,8 @@ pub struct Node {
     operations: Arc<Operations>,
     token: String,
     cancel: CancellationToken,
+    /// Lives as long as the node: the data plane only knows where it is.
+    _host: Arc<dyn transfer::Host>,
     service: JoinHandle<()>,
     gateway: JoinHandle<()>,
     network: JoinHandle<()>,
@@ -130,6 +132,26 @@ impl Node {
             cancel.child_token(),
         )
         .map_err(|e| error::io("cannot find the program that runs models", &e))?;
+        let key = SecretKey::from_seed(&seed);
+        let local: Arc<dyn infer::Answerer> = Arc::new(pool.clone());
+        let hosting = Arc::new(infer::Hosting::new(
+            (network.node_id(), network_id, key.clone()),
+            service.clone(),
+            local.clone(),
+        ));
+        let host: Arc<dyn transfer::Host> = hosting;
+        transfer.answer_hosted(Arc::downgrade(&host));
+        let asker = infer::Asker::new(infer::Parts {
+            node: network.node_id(),
+            network: network_id,
+            key,
+            service: service.clone(),
+            transfer: transfer.clone(),
+            local,
+            receipts: infer::Receipts::new(home.receipts(), network_id),
+            audits_per_mille: config.audits_per_mille,
+            cancel: cancel.child_token(),
+        });
         let operations = Arc::new(Operations {
             node: network.node_id(),
             home: home.clone(),
@@ -142,6 +164,7 @@ impl Node {
             transfer,
             upstream,
             pool,
+            asker,
             gateway: gateway.url(),
             started: std::time::Instant::now(),
             publishing: tokio::sync::Mutex::default(),
@@ -159,6 +182,7 @@ impl Node {
             operations,
             token,
             cancel,
+            _host: host,
             service: service_task,
             gateway: gateway_task,
             network: network_task,

@@ -12,6 +12,7 @@ mod fetch;
 mod forget;
 mod from_hub;
 mod hf_cache;
+mod hosting;
 mod hub;
 mod identities;
 mod inspect;
@@ -49,7 +50,7 @@ use crate::{
     config::Config,
     home::Home,
     identity::KeyStore,
-    infer::pool::Pool,
+    infer::{Asker, pool::Pool},
     network, service, transfer,
     upstream::Upstream,
 };
@@ -70,6 +71,8 @@ pub(crate) struct Operations {
     pub(crate) upstream: Option<Arc<Upstream>>,
     /// The models that run here.
     pub(crate) pool: Pool,
+    /// Asks other nodes about models.
+    pub(crate) asker: Asker,
     /// `http://…` of the local port.
     pub(crate) gateway: String,
     pub(crate) started: std::time::Instant,

@@ -16,7 +16,7 @@
 //! - Addresses of peers come from [`Command::LearnAddresses`] and from connections they open to us.
 //!
 //! Reading order: [`Handle`] (the way in), `actor` (commands to tasks), `fetch` and `fault` (getting pieces),
-//! `availability` and `observe` (who has what), `copies` (what need not be fetched), `provide` (serving), `near` (files of other hubs), `peers` (connections), `collect` (when garbage
+//! `availability` and `observe` (who has what), `copies` (what need not be fetched), `provide` (serving), `near` (files of other hubs), `infer` (questions about models), `peers` (connections), `collect` (when garbage
 //! goes), `import`, `place`, `read`, `local` and `spans` (files in and out).
 
 mod actor;
@@ -32,6 +32,7 @@ mod fault;
 mod faults;
 mod fetch;
 mod import;
+mod infer;
 mod link;
 mod local;
 mod near;
@@ -82,6 +83,7 @@ pub use self::{
     read::ReadError,
 };
 pub(crate) use self::{
+    infer::{Host, NoAnswer},
     near::{Answerer, Body as NearBody, Reply, is_near},
     place::lend,
 };
@@ -402,7 +404,11 @@ async fn bind_endpoint(config: &Config) -> Result<Endpoint, StartError> {
         .relay_mode(RelayMode::Disabled)
         .clear_address_lookup()
         .secret_key(SecretKey::from_bytes(&config.secret_key_seed))
-        .alpns(vec![iroh_blobs::ALPN.to_vec(), near::ALPN.to_vec()])
+        .alpns(vec![
+            iroh_blobs::ALPN.to_vec(),
+            near::ALPN.to_vec(),
+            infer::ALPN.to_vec(),
+        ])
         .transport_config(transport)
         .clear_ip_transports()
         .bind_addr(config.bind)

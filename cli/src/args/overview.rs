@@ -4,21 +4,29 @@ use std::fmt::Write as _;
 
 use clap::Command;
 
-/// Groups in reading order.
+/// Groups in reading order. What undoes a command stands behind it in one line.
 const GROUPS: [(&str, &[&str]); 5] = [
     (
         "Models",
-        &["fetch", "publish", "seed", "unseed", "mirror", "verify"],
+        &["fetch", "publish", "seed, unseed", "mirror", "verify"],
     ),
-    ("Ask", &["run", "embed", "ps", "unload"]),
+    (
+        "Ask",
+        &[
+            "run",
+            "embed",
+            "ps",
+            "unload",
+            "host, unhost",
+            "receipts",
+            "audit",
+        ],
+    ),
     (
         "Look around",
         &["ls", "info", "log", "status", "peers", "df"],
     ),
-    (
-        "Node",
-        &["serve", "stop", "doctor", "config", "rm", "prune"],
-    ),
+    ("Node", &["serve, stop", "doctor", "config", "rm", "prune"]),
     ("Names and scripts", &["id", "alias", "env", "completions"]),
 ];
 
@@ -32,9 +40,8 @@ First steps:
   weft fetch weft:PUBLISHER/NAME            get a model, verified, from many peers
   weft run PUBLISHER/NAME Hello             ask it something
 
-`weft COMMAND -h` tells more about a command. Every option has an environment twin: --ready-file is
-WEFT_READY_FILE. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 verification failed,
-5 refused by policy, 6 offline or no peers, 130 interrupted.";
+`weft COMMAND -h` tells more. Every option has an environment twin: --ready-file is WEFT_READY_FILE.
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 unverified, 5 refused, 6 no peers, 130 Ctrl-C.";
 
 /// Replaces clap's flat list of commands by one in groups.
 pub(super) fn group(command: Command) -> Command {
@@ -51,7 +58,7 @@ fn overview(command: &Command) -> String {
         let _ = writeln!(text, "\n{heading}:");
         for name in names {
             let about = command
-                .find_subcommand(name)
+                .find_subcommand(name.split(", ").next().unwrap_or_default())
                 .and_then(Command::get_about)
                 .map(ToString::to_string)
                 .unwrap_or_default();
@@ -72,7 +79,7 @@ mod tests {
         let mut grouped: Vec<&str> = GROUPS
             .iter()
             .flat_map(|(_, names)| *names)
-            .copied()
+            .flat_map(|names| names.split(", "))
             .collect();
         grouped.sort_unstable();
         let parser = parser();

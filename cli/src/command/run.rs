@@ -10,9 +10,9 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
-use weft_node::api::{AskLine, AskRequest, AskResult, ChatMessage, ErrorCode};
+use weft_node::api::{AskLine, AskPeersRequest, AskRequest, AskResult, ChatMessage, ErrorCode};
 
-use super::network::Network;
+use super::{at_peer, network::Network};
 use crate::{
     client::Client,
     context::Context,
@@ -32,7 +32,9 @@ Examples:
   weft run alice/wren \"1 + 1 =\" --temperature 0 --max-tokens 8 --json
 
 A model that is not here is fetched first, verified: only the files that are needed. It runs on
-this machine; nothing of the question or the answer leaves it. A node that runs keeps the model
+this machine; nothing of the question or the answer leaves it, except with --peer: then a peer that
+hosts the model answers (`weft host`), and that peer, each that goes on when it dies, and each that
+checks its receipt can read the question and the answer. A node that runs keeps the model
 in memory for a while (`weft ps`). With -v, timings are shown on standard error.")]
 pub(crate) struct Arguments {
     /// Which model: PUBLISHER/NAME[@REVISION][:TAG] or a petname; TAG is a quantization such as Q4_K_M
@@ -53,6 +55,12 @@ pub(crate) struct Arguments {
     /// The longest answer in tokens [default: what the model's context allows]
     #[arg(long, value_name = "TOKENS", help_heading = "Answer")]
     pub(crate) max_tokens: Option<u32>,
+    /// Ask a peer that hosts the model: it can read the question and the answer
+    #[arg(long, help_heading = "Answer")]
+    pub(crate) peer: bool,
+    /// Let the model go on with the text as it is instead of answering it (with --peer)
+    #[arg(long, requires = "peer", help_heading = "Answer")]
+    pub(crate) raw: bool,
     /// How long a running node keeps the model in memory afterwards: 30s, 5m, 2h [default: `infer.keep_alive`]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Answer")]
     pub(crate) keep_alive: Option<Duration>,
@@ -70,7 +78,7 @@ struct Facts<'a> {
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<()> {
     let is_chat = arguments.prompt.is_empty() && io::stdin().is_terminal();
-    if is_chat && !context.screen.is_json() {
+    if is_chat && !arguments.peer && !context.screen.is_json() {
         let client = context.network(&arguments.network)?;
         return chat::run(arguments, context, &client);
     }
@@ -78,6 +86,19 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<()
         false => arguments.prompt.join(" "),
         true => read_input()?,
     };
+    if arguments.peer {
+        let request = AskPeersRequest {
+            reference: arguments.reference.clone(),
+            prompt,
+            system: arguments.system.clone(),
+            raw: arguments.raw,
+            tokens_max: arguments.max_tokens,
+            temperature: arguments.temperature.unwrap_or(0.8),
+            seed: arguments.seed,
+            stop: Vec::new(),
+        };
+        return at_peer::ask(&request, context);
+    }
     let client = context.network(&arguments.network)?;
     let messages = system(arguments)
         .into_iter()

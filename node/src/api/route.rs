@@ -50,6 +50,18 @@ pub const IDENTITY_NEW: &str = "/weft/v1/identity/new";
 pub const IDENTITY_ROTATE: &str = "/weft/v1/identity/rotate";
 /// `POST` [`RecoverRequest`](super::RecoverRequest) → [`IdentityView`](super::IdentityView).
 pub const IDENTITY_RECOVER: &str = "/weft/v1/identity/recover";
+/// `POST` [`HostRequest`](super::HostRequest) → [`HostedView`](super::HostedView).
+pub const HOST: &str = "/weft/v1/host";
+/// `POST` [`UnhostRequest`](super::UnhostRequest) → [`Done`](super::Done).
+pub const UNHOST: &str = "/weft/v1/unhost";
+/// `GET` [`HostedResponse`](super::HostedResponse).
+pub const HOSTED: &str = "/weft/v1/hosted";
+/// `POST` [`AskPeersRequest`](super::AskPeersRequest) → lines of [`AskPeersLine`](super::AskPeersLine).
+pub const ASK_PEERS: &str = "/weft/v1/ask-peers";
+/// `GET` [`ReceiptsResponse`](super::ReceiptsResponse), with `?receipt=…` for one only, whole.
+pub const RECEIPTS: &str = "/weft/v1/receipts";
+/// `POST` [`AuditRequest`](super::AuditRequest) → [`AuditResult`](super::AuditResult).
+pub const AUDIT: &str = "/weft/v1/audit";
 /// `POST`, empty object → [`Done`](super::Done); the node ends after answering.
 pub const SHUTDOWN: &str = "/weft/v1/shutdown";
 /// `POST` [`AskRequest`](super::AskRequest) → lines of [`AskLine`](super::AskLine).

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use weft_protocol::infer::admission::Params;
 
 use super::Rate;
-use crate::infer::{Keep, pool::Settings};
+use crate::infer::{Keep, Peers, pool::Settings};
 
 /// How long a model stays without being asked: what Ollama's users are used to.
 const KEEP: Duration = Duration::from_secs(5 * 60);
@@ -17,6 +17,24 @@ const SLOTS: usize = 8;
 const CONTEXT: u32 = 8_192;
 /// What is taken for this machine's memory if it cannot be found out.
 const MEMORY: u64 = 8 * 1024 * 1024 * 1024;
+
+macro_rules! as_text {
+    ($type:ty) => {
+        impl TryFrom<String> for $type {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                value.to_string()
+            }
+        }
+    };
+}
 
 /// The section of the file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -32,7 +50,43 @@ pub(super) struct Section {
     pub(super) context: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) threads: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) peers: Option<Peers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) audit_rate: Option<AuditRate>,
 }
+
+/// Which part of all receipts is checked without being asked for, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AuditRate {
+    /// Of a thousand so many.
+    pub per_mille: u16,
+}
+
+impl FromStr for AuditRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let usage =
+            || format!("`{text}` is not a part of all receipts; write a number from 0 to 1");
+        let rate: f64 = text.trim().parse().map_err(|_| usage())?;
+        if !(0.0..=1.0).contains(&rate) {
+            return Err(usage());
+        }
+        Ok(Self {
+            per_mille: (rate * 1_000.0).round() as u16,
+        })
+    }
+}
+
+impl fmt::Display for AuditRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", f64::from(self.per_mille) / 1_000.0)
+    }
+}
+
+as_text!(AuditRate);
 
 impl Section {
     /// What it says, and what is usual where it is silent.
@@ -140,24 +194,6 @@ impl fmt::Display for KeepAlive {
             Keep::For(time) => write!(f, "{}s", time.as_secs_f64()),
         }
     }
-}
-
-macro_rules! as_text {
-    ($type:ty) => {
-        impl TryFrom<String> for $type {
-            type Error = String;
-
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(value: $type) -> Self {
-                value.to_string()
-            }
-        }
-    };
 }
 
 as_text!(Memory);

@@ -76,7 +76,9 @@ pub(super) async fn model(operations: &Operations, name: &str) -> Result<Model, 
     {
         return Ok(model);
     }
-    let found = operations.model(name, &Reporter::new(sender)).await;
+    let found = operations
+        .model_for_program(name, &Reporter::new(sender))
+        .await;
     found.map_err(|error| Fault::of_model(name, &error))
 }
 

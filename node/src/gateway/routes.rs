@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::stream;
+use super::{ask_peers, stream};
 use crate::{
     api::{ErrorBody, ErrorCode, ErrorResponse, route},
     operations::Operations,
@@ -164,6 +164,32 @@ pub(super) fn control(operations: Arc<Operations>) -> Router {
             post(async |ops: Shared, Body(body)| answer(ops.prune(body).await)),
         )
         .route(
+            route::HOST,
+            post(async |ops: Shared, Body(body)| answer(ops.host(body).await)),
+        )
+        .route(
+            route::UNHOST,
+            post(async |ops: Shared, Body(body)| answer(ops.unhost(body).await)),
+        )
+        .route(
+            route::HOSTED,
+            get(async |ops: Shared| answer(ops.hosted().await)),
+        )
+        .route(
+            route::ASK_PEERS,
+            post(async |State(ops): Shared, Body(body)| ask_peers::lines(ops, body)),
+        )
+        .route(
+            route::RECEIPTS,
+            get(async |ops: Shared, Query(q): Query<ByReceipt>| {
+                answer(ops.receipts(q.receipt.as_deref()).await)
+            }),
+        )
+        .route(
+            route::AUDIT,
+            post(async |ops: Shared, Body(body)| answer(ops.audit(body).await)),
+        )
+        .route(
             route::SHUTDOWN,
             post(async |ops: Shared| {
                 ops.shutdown.cancel();
@@ -190,6 +216,11 @@ struct InfoQuery {
 #[derive(Debug, Deserialize)]
 struct ByReference {
     reference: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct ByReceipt {
+    receipt: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -21,7 +21,7 @@ use super::{Operations, Reporter, names::Target};
 use crate::{
     api::{ErrorBody, ErrorCode, Phase, Progress},
     defaults,
-    infer::{Answerer, Model},
+    infer::{Answerer, Model, Peers, Route},
     transfer::Local,
 };
 
@@ -63,9 +63,25 @@ impl HeldModel {
 }
 
 impl Operations {
-    /// Who answers questions about models.
+    /// Who answers questions of programs about models.
     pub(crate) fn answerer(&self) -> Arc<dyn Answerer> {
-        Arc::new(self.pool.clone())
+        Arc::new(Route {
+            here: self.pool.clone(),
+            elsewhere: self.asker.clone(),
+            peers: self.config.peers,
+        })
+    }
+
+    /// What a model's name means to a program. What is missing is fetched, unless peers are to answer.
+    pub(crate) async fn model_for_program(
+        &self,
+        text: &str,
+        reporter: &Reporter,
+    ) -> Result<Model, ErrorBody> {
+        match self.config.peers {
+            Peers::Never => self.model(text, reporter).await,
+            Peers::Missing | Peers::Always => self.model_of(&self.meant(text).await?).await,
+        }
     }
 
     /// What a model's name means; what is missing of it is fetched.

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
-use iroh::endpoint::{Connection, RecvStream, SendStream};
+use iroh::endpoint::{Connection, ReadExactError, RecvStream, SendStream};
 use tokio::{sync::Semaphore, time};
 use tracing::{debug, trace};
 use weft_protocol::{
@@ -248,19 +248,34 @@ async fn answer(
     Ok(())
 }
 
-fn frame(bytes: &[u8]) -> Vec<u8> {
+/// A message behind its length.
+pub(super) fn frame(bytes: &[u8]) -> Vec<u8> {
     let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let mut frame = len.to_be_bytes().to_vec();
     frame.extend_from_slice(bytes);
     frame
 }
 
-async fn read_frame(
+/// Reads a message.
+pub(super) async fn read_frame(
     recv: &mut RecvStream,
     len_max: usize,
 ) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+    let frame = read_frame_or_end(recv, len_max).await?;
+    frame.ok_or_else(|| "the stream is over".into())
+}
+
+/// Reads a message, unless the stream is over.
+pub(super) async fn read_frame_or_end(
+    recv: &mut RecvStream,
+    len_max: usize,
+) -> Result<Option<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
     let mut prefix = [0; 4];
-    recv.read_exact(&mut prefix).await?;
+    match recv.read_exact(&mut prefix).await {
+        Ok(()) => {}
+        Err(ReadExactError::FinishedEarly(0)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
     let len = usize::try_from(u32::from_be_bytes(prefix))?;
     if len > len_max {
         return Err(format!("{len} bytes are more than the {len_max} allowed").into());
@@ -273,7 +288,7 @@ async fn read_frame(
         let part = bytes.get_mut(start..).unwrap_or_default();
         recv.read_exact(part).await?;
     }
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -21,7 +21,7 @@ use weft_protocol::id::{BlobHash, NodeId};
 use self::answer::{BrokenOff, ROOM, Wire, Wish};
 use super::{
     context::Context,
-    near,
+    infer, near,
     observation::Changes,
     peers::{CLOSE_BANNED, CLOSE_IDLE},
 };
@@ -79,6 +79,10 @@ async fn welcome(context: Arc<Context>, incoming: Incoming, slot: OwnedSemaphore
             _ => None,
         };
         near::serve(context, peer, ip, connection).await;
+        return drop(slot);
+    }
+    if connection.alpn() == infer::ALPN {
+        infer::serve(context, peer, connection).await;
         return drop(slot);
     }
     if !context.peers.adopt(peer, &connection) {

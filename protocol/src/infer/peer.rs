@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 
-use super::{Event, Job, ModelId};
+use super::{Description, Event, Job, ModelId};
 use crate::{id::RevisionId, limits, sign::Envelope, wire::Message};
 
 /// What is asked.
@@ -32,6 +32,13 @@ pub enum Question {
         #[n(1)]
         job: Box<Job>,
     },
+    /// What is it? Answered by [`Told::Described`] or [`Event::Failed`].
+    #[n(2)]
+    Describe {
+        /// Which model.
+        #[n(0)]
+        model: ModelId,
+    },
 }
 
 /// What is answered.
@@ -52,6 +59,9 @@ pub enum Told {
     /// There is nothing to say yet; at least each [`ALIVE_EVERY`].
     #[n(4)]
     Alive,
+    /// Answers [`Question::Describe`].
+    #[n(5)]
+    Described(#[n(0)] Box<Description>),
 }
 
 /// A host that computes says so this often.
