@@ -80,3 +80,63 @@ fn unchunk(head: &str, body: &str) -> String {
     }
     text
 }
+
+/// Lines of a long answer, as they come. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Lines(std::io::BufReader<TcpStream>);
+
+/// Posts JSON to a path of the API and reads the answer line by line.
+///
+/// # Errors
+/// When the node does not answer with status 200.
+pub fn post_lines(home: &Path, gateway: &str, path: &str, body: &Value) -> Result<Lines> {
+    use std::io::BufRead as _;
+
+    let token = fs::read_to_string(home.join("control.token")).context("no control token")?;
+    let address = gateway.strip_prefix("http://").context("a local URL")?;
+    let address = address.trim_end_matches('/');
+    let mut stream = TcpStream::connect(address)?;
+    // An answer may wait for a dead peer to be noticed, and for another model to load.
+    stream.set_read_timeout(Some(TIMEOUT * 6))?;
+    let body = body.to_string();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        token.trim(),
+        body.len()
+    )?;
+    let mut reader = std::io::BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        ensure!(reader.read_line(&mut head)? > 0, "no answer: {head}");
+    }
+    ensure!(head.starts_with("HTTP/1.1 200"), "POST {path}: {head}");
+    Ok(Lines(reader))
+}
+
+impl Iterator for Lines {
+    type Item = Result<Value>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        use std::io::BufRead as _;
+
+        loop {
+            let mut line = String::new();
+            match self.0.read_line(&mut line) {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(error) => return Some(Err(error.into())),
+            }
+            // What is between are the lengths of chunks.
+            let line = line.trim();
+            let line = line.strip_prefix("data: ").unwrap_or(line);
+            if line.starts_with('{') {
+                return Some(serde_json::from_str(line).context("not JSON"));
+            }
+            if line == "0" {
+                return None;
+            }
+        }
+    }
+}

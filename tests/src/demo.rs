@@ -4,6 +4,7 @@
 //! claims is checked, and anything that is not as it should be ends it with an error. It listens on
 //! loopback only, and its one directory is removed at the end.
 
+mod answer;
 mod refuse;
 mod share;
 mod stage;
@@ -38,6 +39,7 @@ fn play(stage: &Stage) -> Result<()> {
     let fetched = share::fetch_while_the_publisher_dies(stage, &world, &mut shared)?;
     refuse::tampered_copy(stage, &world, &shared, &fetched)?;
     refuse::forged_head(stage, &world, &mut shared)?;
+    answer::at_a_peer(stage, &world, &mut shared)?;
     stage.next_steps();
     Ok(())
 }

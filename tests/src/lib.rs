@@ -12,6 +12,7 @@
 pub mod api;
 pub mod demo;
 pub mod disk;
+pub mod engine;
 pub mod forge;
 pub mod http;
 pub mod hub;
@@ -21,6 +22,7 @@ pub mod program;
 pub mod safetensors;
 pub mod skip;
 pub mod sockets;
+pub mod trace;
 pub mod wait;
 pub mod web;
 pub mod world;
