@@ -366,11 +366,19 @@ impl Swarm {
                 "live transfers are counted"
             );
             let (taken, _) = blob.work().expect("an active blob has work");
+            let mut asked = crate::piece_set::PieceSet::empty(blob.layout.pieces());
             for (_, transfer) in self.requests.of_blob(hash) {
                 assert!(
                     taken.contains_range(transfer.range),
                     "what is asked for is taken"
                 );
+                let mut twice = (transfer.range.start..transfer.range.end)
+                    .filter(|piece| asked.contains(*piece));
+                assert!(
+                    twice.next().is_none() || blob.may_overlap(),
+                    "what is asked for twice is known"
+                );
+                asked.insert_range(transfer.range);
             }
         }
         for blob in self.blobs.values() {

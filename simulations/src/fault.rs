@@ -13,6 +13,7 @@ impl World {
         let now = self.now_at(id);
         let host = self.host_mut(id);
         host.start(now);
+        self.count_epoch(id);
         for (blob, have) in &self.host(id).disk.blobs.clone() {
             self.census.came(blob, have);
         }
@@ -32,6 +33,7 @@ impl World {
             self.sever(id, peer);
         }
         self.host_mut(id).stop();
+        self.count_epoch(id);
         self.dht.lapse(id);
     }
 

@@ -14,6 +14,7 @@
 )]
 
 mod due;
+mod jobs;
 mod level;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use due::Due;
+use jobs::{Job, Jobs};
 
 /// A relative change of a level that is not worth following further.
 const EPSILON: f64 = 0.002;
@@ -61,10 +63,17 @@ pub(crate) struct Order {
 #[derive(Debug)]
 struct Line {
     capacity: f64,
-    /// Rate of the flows that nothing else bounds; infinite while the line is not full.
-    level: f64,
-    flows: Vec<u32>,
+    ends: Vec<End>,
     queued: bool,
+}
+
+/// What a line knows of one of its flows, so that it need not look at the flow.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    flow: u32,
+    /// The line at the other end.
+    other: u32,
+    cap: f64,
 }
 
 /// Everything one host sends to another.
@@ -82,24 +91,16 @@ struct Flow {
     served: f64,
     /// When `served` was right.
     updated: u64,
-    jobs: Vec<Job>,
+    jobs: Jobs,
     touched: bool,
-}
-
-/// One transfer inside a flow, in terms of `Flow::served`.
-#[derive(Debug, Clone, Copy)]
-struct Job {
-    id: JobId,
-    start: f64,
-    next: f64,
-    step: f64,
-    end: f64,
 }
 
 /// All lines and flows.
 #[derive(Debug, Default)]
 pub(crate) struct Flows {
     lines: Vec<Line>,
+    /// Of each line the rate of the flows that nothing else bounds; infinite while the line is not full.
+    levels: Vec<f64>,
     flows: Vec<Flow>,
     free: Vec<u32>,
     due: Due,
@@ -114,10 +115,10 @@ impl Flows {
         for capacity in [up, down] {
             self.lines.push(Line {
                 capacity,
-                level: f64::INFINITY,
-                flows: Vec::new(),
+                ends: Vec::new(),
                 queued: false,
             });
+            self.levels.push(f64::INFINITY);
         }
     }
 
@@ -157,10 +158,9 @@ impl Flows {
         };
         self.catch_up(index, now);
         let flow = &mut self.flows[index as usize];
-        let Some(at) = flow.jobs.iter().position(|other| other.id == job) else {
+        let Some(job) = flow.jobs.remove(job) else {
             return 0.0;
         };
-        let job = flow.jobs.remove(at);
         let moved = (flow.served - job.start).min(job.end - job.start);
         self.left(index, now);
         moved
@@ -192,23 +192,23 @@ impl Flows {
         self.catch_up(index, now);
         let flow = &mut self.flows[index as usize];
         let served = flow.served;
-        let at = flow
-            .jobs
-            .iter()
-            .position(|job| job.next - served < BYTES_CLOSE);
-        let Some(at) = at else {
+        let mut jobs = flow.jobs.iter_mut();
+        let due = jobs.find(|job| job.next - served < BYTES_CLOSE);
+        let reached = due.map(|job| {
+            let last = job.end - job.next < BYTES_CLOSE;
+            job.next = (job.next + job.step).min(job.end);
+            Reached { job: job.id, last }
+        });
+        drop(jobs);
+        let Some(reached) = reached else {
             // Rounding: a microsecond more will do.
             self.plan(index, now);
             return self.pop(now);
         };
-        let job = &mut flow.jobs[at];
-        let last = job.end - job.next < BYTES_CLOSE;
-        let reached = Reached { job: job.id, last };
-        if last {
-            flow.jobs.remove(at);
+        if reached.last {
+            flow.jobs.remove(reached.job);
             self.left(index, now);
         } else {
-            job.next = (job.next + job.step).min(job.end);
             self.plan(index, now);
         }
         Some(reached)
@@ -223,29 +223,33 @@ impl Flows {
 
     /// The flow between two hosts: one of the few that the receiver has.
     fn find(&self, from: u32, to: u32) -> Option<u32> {
-        let flows = &self.lines[to as usize * 2 + 1].flows;
-        let sought = |index: &&u32| self.flows[**index as usize].up == from * 2;
-        flows.iter().find(sought).copied()
+        let ends = &self.lines[to as usize * 2 + 1].ends;
+        let end = ends.iter().find(|end| end.other == from * 2)?;
+        Some(end.flow)
     }
 
     fn open(&mut self, order: &Order, now: u64) -> u32 {
         let (up, down) = (order.from * 2, order.to * 2 + 1);
         let fresh = u32::try_from(self.flows.len()).unwrap_or(u32::MAX);
         let index = self.free.pop().unwrap_or(fresh);
-        let place = |line: &mut Line| {
-            line.flows.push(index);
-            u32::try_from(line.flows.len() - 1).unwrap_or(u32::MAX)
+        let place = |line: &mut Line, other: u32| {
+            line.ends.push(End {
+                flow: index,
+                other,
+                cap: order.cap,
+            });
+            u32::try_from(line.ends.len() - 1).unwrap_or(u32::MAX)
         };
         let flow = Flow {
             up,
             down,
-            at_up: place(&mut self.lines[up as usize]),
-            at_down: place(&mut self.lines[down as usize]),
+            at_up: place(&mut self.lines[up as usize], down),
+            at_down: place(&mut self.lines[down as usize], up),
             cap: order.cap,
             rate: 0.0,
             served: 0.0,
             updated: now,
-            jobs: Vec::new(),
+            jobs: Jobs::default(),
             touched: false,
         };
         if index as usize == self.flows.len() {
@@ -268,10 +272,10 @@ impl Flows {
         let (up, down, at_up, at_down) = (flow.up, flow.down, flow.at_up, flow.at_down);
         self.due.remove(index);
         for (line, at) in [(up, at_up), (down, at_down)] {
-            let flows = &mut self.lines[line as usize].flows;
-            flows.swap_remove(at as usize);
-            if let Some(moved) = flows.get(at as usize).copied() {
-                let moved = &mut self.flows[moved as usize];
+            let ends = &mut self.lines[line as usize].ends;
+            ends.swap_remove(at as usize);
+            if let Some(moved) = ends.get(at as usize).copied() {
+                let moved = &mut self.flows[moved.flow as usize];
                 if line == up {
                     moved.at_up = at;
                 } else {
@@ -321,12 +325,10 @@ impl Flows {
             }
             self.catch_up(index, now);
             let flow = &self.flows[index as usize];
-            let (up, down) = (
-                &self.lines[flow.up as usize],
-                &self.lines[flow.down as usize],
-            );
-            let room = flow.cap.min(up.capacity).min(down.capacity);
-            let rate = room.min(up.level).min(down.level);
+            let (up, down) = (flow.up as usize, flow.down as usize);
+            let (most_up, most_down) = (self.lines[up].capacity, self.lines[down].capacity);
+            let room = flow.cap.min(most_up).min(most_down);
+            let rate = room.min(self.levels[up]).min(self.levels[down]);
             self.flows[index as usize].rate = rate;
             self.plan(index, now);
         }
@@ -335,34 +337,28 @@ impl Flows {
 
     fn relevel(&mut self, line: u32) {
         let state = &self.lines[line as usize];
-        let (old, is_up) = (state.level, line.is_multiple_of(2));
+        let old = self.levels[line as usize];
         self.scratch.clear();
-        for index in &state.flows {
-            let flow = &self.flows[*index as usize];
-            let other = if is_up { flow.down } else { flow.up };
-            let bound = self.lines[other as usize].level.min(flow.cap);
-            self.scratch.push(bound);
-        }
+        let bound = |end: &End| self.levels[end.other as usize].min(end.cap);
+        self.scratch.extend(state.ends.iter().map(bound));
         let level = level::level(state.capacity, &self.scratch);
-        let flows = state.flows.len();
+        let ends = state.ends.len();
         if level::is_close(old, level) {
             return;
         }
-        self.lines[line as usize].level = level;
-        for at in 0..flows {
-            let index = self.lines[line as usize].flows[at];
-            self.touch(index);
-            let flow = &self.flows[index as usize];
-            let other = if is_up { flow.down } else { flow.up };
-            let (before, after) = (old.min(flow.cap), level.min(flow.cap));
-            let theirs = self.lines[other as usize].level;
+        self.levels[line as usize] = level;
+        for at in 0..ends {
+            let end = self.lines[line as usize].ends[at];
+            self.touch(end.flow);
+            let (before, after) = (old.min(end.cap), level.min(end.cap));
+            let theirs = self.levels[end.other as usize];
             let matters = if theirs.is_infinite() {
                 after > before
             } else {
                 before.min(after) < theirs * (1.0 + EPSILON)
             };
             if matters {
-                self.soil(other);
+                self.soil(end.other);
             }
         }
     }

@@ -12,10 +12,7 @@ use weft_protocol::{
     wire::Hello,
 };
 
-use crate::{
-    Behaviour, Disk, Link, NETWORK, Publisher, mail::Mailbox, observe::Watched,
-    transfer::TransferId,
-};
+use crate::{Behaviour, Disk, Link, NETWORK, Publisher, observe::Watched, transfer::TransferId};
 
 /// Names a host in its world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,8 +79,6 @@ pub struct Host {
     pub(crate) serving: Vec<TransferId>,
     /// Who watches what it has.
     pub(crate) watched: BTreeMap<BlobHash, Watched>,
-    /// What it is about to hear of others.
-    pub(crate) mailbox: Mailbox,
     /// Whether its next report of progress is planned.
     pub(crate) progress_planned: bool,
     /// Whether its next report of what it sends is planned.
@@ -139,7 +134,6 @@ impl Host {
             flowing: Vec::new(),
             serving: Vec::new(),
             watched: BTreeMap::new(),
-            mailbox: Mailbox::default(),
             progress_planned: false,
             telling_planned: false,
             peer_rates: (f64::INFINITY, f64::INFINITY),
@@ -184,7 +178,6 @@ impl Host {
         self.protected = Rc::default();
         self.gossip_seen.clear();
         self.watched.clear();
-        self.mailbox.clear();
         self.progress_planned = false;
         self.telling_planned = false;
         self.peer_rates = (f64::INFINITY, f64::INFINITY);

@@ -28,6 +28,7 @@ mod mail;
 mod net;
 mod observe;
 mod oracle;
+mod outline;
 mod publisher;
 mod rng;
 mod trace;

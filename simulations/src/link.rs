@@ -96,9 +96,14 @@ impl Link {
 
     /// Milliseconds one way to another host.
     pub(crate) fn latency(&self, other: &Self) -> u64 {
-        let row = REGIONS.get(usize::from(self.region));
-        let far = row.and_then(|row| row.get(usize::from(other.region)));
-        self.latency_ms + other.latency_ms + far.copied().unwrap_or(0)
+        self.latency_ms + other.latency_ms + Self::between(self.region, other.region)
+    }
+
+    /// Milliseconds one way between two continents.
+    pub(crate) fn between(a: u8, b: u8) -> u64 {
+        let row = REGIONS.get(usize::from(a));
+        let far = row.and_then(|row| row.get(usize::from(b)));
+        far.copied().unwrap_or(0)
     }
 
     /// Bytes per second that one connection can carry in spite of loss, after Mathis, Semke, Mahdavi and Ott: segment

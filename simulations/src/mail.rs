@@ -1,7 +1,13 @@
-//! News of what others have, on their way to a host.
+//! News of what others have, on their way to the hosts.
 //!
-//! There are many: each piece that a host gains is told to all who watch it. A host reads what has arrived by then
-//! ten times a second, so that many letters are one happening.
+//! There are many: each piece that a host gains is told to all who watch it. Hosts read what has arrived by then ten
+//! times a second, all at the same moments, so that a hundred letters are one happening. Letters lie in the order in
+//! which they were written, one list for each such moment, and carry all that is needed to read them: neither writing
+//! nor reading one looks at the host at its other end.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "places are counted here and nowhere else"
+)]
 
 use std::collections::VecDeque;
 
@@ -11,115 +17,121 @@ use crate::{HostId, World, clock::MILLI, world::Happening};
 
 /// How often letters are read.
 const READ_EVERY: u64 = 100 * MILLI;
+/// Pieces in one letter; more take several.
+const PIECES_MAX: usize = 4;
 
-/// What one host tells of one blob: a part of its log.
+/// What one host tells another of one blob.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Letter {
-    pub(crate) provider: HostId,
-    /// The process that wrote it.
-    pub(crate) epoch: u64,
-    pub(crate) blob: BlobHash,
-    /// Where in the log.
-    pub(crate) from: u32,
-    pub(crate) to: u32,
+    to: u32,
+    /// The process that it is meant for.
+    epoch: u32,
+    provider: u32,
+    count: u32,
+    pieces: [u32; PIECES_MAX],
+    blob: BlobHash,
 }
 
-/// Letters on their way to one host, by when they are read.
+/// All letters on their way.
 #[derive(Debug, Default)]
-pub(crate) struct Mailbox {
-    letters: VecDeque<(u64, Vec<Letter>)>,
+pub(crate) struct Post {
+    /// By when they are read; ascending.
+    bags: VecDeque<(u64, Vec<Letter>)>,
     spare: Vec<Vec<Letter>>,
+    /// Where the letters of each host begin in `order`, which names letters by host and then as they were written.
+    begins: Vec<u32>,
+    order: Vec<u32>,
 }
 
-impl Mailbox {
-    /// Adds a letter; whether it is the first to be read then.
-    fn put(&mut self, at: u64, letter: Letter) -> bool {
-        let place = self.letters.partition_point(|(other, _)| *other < at);
-        match self.letters.get_mut(place) {
-            Some((other, letters)) if *other == at => {
-                letters.push(letter);
-                false
-            }
-            Some(_) | None => {
-                let mut letters = self.spare.pop().unwrap_or_default();
-                letters.push(letter);
-                self.letters.insert(place, (at, letters));
-                true
-            }
+impl Post {
+    /// The letters to be read at a moment; whether there were none so far.
+    fn bag(&mut self, at: u64) -> (&mut Vec<Letter>, bool) {
+        let place = self.bags.partition_point(|(other, _)| *other < at);
+        let fresh = self.bags.get(place).is_none_or(|(other, _)| *other != at);
+        if fresh {
+            let letters = self.spare.pop().unwrap_or_default();
+            self.bags.insert(place, (at, letters));
         }
+        (&mut self.bags[place].1, fresh)
     }
 
-    /// Letters to be read by now.
-    fn take(&mut self, now: u64) -> Option<Vec<Letter>> {
-        self.letters.front().filter(|(at, _)| *at <= now)?;
-        self.letters.pop_front().map(|(_, letters)| letters)
-    }
-
-    /// Takes an envelope back, to be used again.
-    fn give_back(&mut self, mut letters: Vec<Letter>) {
-        letters.clear();
-        self.spare.push(letters);
-    }
-
-    /// The process is gone and what was on its way to it.
-    pub(crate) fn clear(&mut self) {
-        self.letters.clear();
+    /// Sorts letters by whom they are for.
+    fn sort(&mut self, letters: &[Letter], hosts: usize) {
+        self.begins.clear();
+        self.begins.resize(hosts + 1, 0);
+        for letter in letters {
+            self.begins[letter.to as usize + 1] += 1;
+        }
+        for host in 0..hosts {
+            self.begins[host + 1] += self.begins[host];
+        }
+        self.order.clear();
+        self.order.resize(letters.len(), 0);
+        for (at, letter) in (0..).zip(letters) {
+            let next = &mut self.begins[letter.to as usize];
+            self.order[*next as usize] = at;
+            *next += 1;
+        }
     }
 }
 
 impl World {
-    /// Sends a letter.
-    pub(crate) fn mail(&mut self, to: HostId, letter: Letter) {
-        let arrives = self.now + self.latency(letter.provider, to) * MILLI;
+    /// Tells a host of pieces that another one gained.
+    pub(crate) fn mail(&mut self, provider: HostId, to: HostId, blob: BlobHash, news: &[u32]) {
+        let arrives = self.now + self.latency(provider, to) * MILLI;
         let at = arrives.next_multiple_of(READ_EVERY);
-        let host = self.host_mut(to);
-        if host.is_up() && host.mailbox.put(at, letter) {
-            let epoch = host.epoch;
-            self.at(at, Happening::Mail { host: to, epoch });
+        let epoch = self.outline(to).epoch;
+        let (bag, fresh) = self.post.bag(at);
+        for some in news.chunks(PIECES_MAX) {
+            let mut pieces = [0; PIECES_MAX];
+            pieces[..some.len()].copy_from_slice(some);
+            bag.push(Letter {
+                to: to.line(),
+                epoch,
+                provider: provider.line(),
+                count: u32::try_from(some.len()).unwrap_or(0),
+                pieces,
+                blob,
+            });
+        }
+        if fresh {
+            self.at(at, Happening::Mail);
         }
     }
 
-    /// A host reads what has arrived.
-    pub(crate) fn read_mail(&mut self, id: HostId, epoch: u64) {
-        if self.host(id).epoch != epoch {
-            return;
-        }
-        let now = self.now;
-        while let Some(letters) = self.host_mut(id).mailbox.take(now) {
-            for letter in letters.iter().copied() {
-                self.read(id, letter);
-            }
-            self.host_mut(id).mailbox.give_back(letters);
-        }
-        self.drain(id);
-    }
-
-    fn read(&mut self, id: HostId, letter: Letter) {
-        let Letter {
-            provider,
-            epoch,
-            blob,
-            from,
-            to,
-        } = letter;
-        let teller = self.host(provider);
-        let watched = teller.watched.get(&blob).filter(|_| teller.epoch == epoch);
-        let Some(watched) = watched.filter(|_| self.reaches(id, provider)) else {
+    /// Everybody reads what has arrived.
+    pub(crate) fn read_mail(&mut self) {
+        let Some((_, mut letters)) = self.post.bags.pop_front() else {
             return;
         };
-        let peer = teller.node;
-        let mut runs: Vec<PieceRange> = Vec::new();
-        for piece in watched.news(from, to).iter().copied() {
-            match runs.last_mut() {
-                Some(run) if run.end == piece => run.end += 1,
-                _ => runs.push(PieceRange {
-                    start: piece,
-                    end: piece + 1,
-                }),
+        self.post.sort(&letters, self.hosts.len());
+        let order = std::mem::take(&mut self.post.order);
+        let same = |a: &u32, b: &u32| letters[*a as usize].to == letters[*b as usize].to;
+        for of_host in order.chunk_by(same) {
+            let to = HostId(letters[of_host[0] as usize].to as usize);
+            for at in of_host {
+                self.read(to, &letters[*at as usize]);
             }
+            self.drain(to);
         }
-        for pieces in runs {
-            self.hand(id, Input::AvailabilityGained { peer, blob, pieces });
+        self.post.order = order;
+        letters.clear();
+        self.post.spare.push(letters);
+    }
+
+    fn read(&mut self, to: HostId, letter: &Letter) {
+        let provider = HostId(letter.provider as usize);
+        if self.outline(to).epoch != letter.epoch || !self.reaches(to, provider) {
+            return;
+        }
+        let (peer, blob) = (self.outline(provider).node, letter.blob);
+        let pieces = &letter.pieces[..letter.count as usize];
+        for run in pieces.chunk_by(|a, b| a + 1 == *b) {
+            let pieces = PieceRange {
+                start: run[0],
+                end: run[0] + u32::try_from(run.len()).unwrap_or(0),
+            };
+            self.hand(to, Input::AvailabilityGained { peer, blob, pieces });
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Rumour {
 impl World {
     /// One-way delay between two hosts, in milliseconds.
     pub(crate) fn latency(&self, a: HostId, b: HostId) -> u64 {
-        self.host(a).link.latency(&self.host(b).link)
+        self.outline(a).latency(self.outline(b))
     }
 
     /// Whether packets get from one host to the other.

@@ -1,15 +1,15 @@
 //! Watching what a host has of a blob.
 //!
 //! As in the node, a watcher hears the first state at once and changes at most four times a second. What a watcher has
-//! already is no news to it: it waits until something comes that is, or until it is a second old. What is told lies in
-//! the mailbox of the watcher ([`crate::mail`]) until it is read.
+//! already is no news to it: it waits until something comes that is, or until it is a second old. What is told goes by
+//! mail ([`crate::mail`]).
 
 use weft_protocol::{
     id::{BlobHash, NodeId},
     service::Input,
 };
 
-use crate::{HostId, World, clock::MILLI, mail::Letter, world::Happening};
+use crate::{HostId, World, clock::MILLI, outline::Rows, world::Happening};
 
 /// Least time between two reports on one blob, in milliseconds; the node's.
 const REPORT_MS: u64 = 250;
@@ -164,21 +164,16 @@ impl World {
             };
             let since = watcher.kept_since.unwrap_or(now);
             let old = now >= since + KEEP_MS * MILLI;
-            let tell = old || self.lacks(watcher.host, &blob, watched.news(from, end));
+            let news = watched.news(from, end);
+            let lacks = |rows: &Rows| rows.lacks(watcher.host, news);
+            let tell = old || self.holdings.of(&blob).is_none_or(lacks);
             keeps |= !tell;
+            if tell {
+                self.mail(id, watcher.host, blob, news);
+            }
             if let Some(watcher) = watched.watchers.get_mut(at) {
                 watcher.told = Some(if tell { end } else { from });
                 watcher.kept_since = (!tell).then_some(since);
-            }
-            if tell {
-                let letter = Letter {
-                    provider: id,
-                    epoch,
-                    blob,
-                    from,
-                    to: end,
-                };
-                self.mail(watcher.host, letter);
             }
         }
         if keeps {
@@ -187,12 +182,6 @@ impl World {
             self.plan_report(due, id, epoch, blob);
         }
         self.host_mut(id).watched.insert(blob, watched);
-    }
-
-    /// Whether a host lacks one of some pieces.
-    fn lacks(&self, host: HostId, blob: &BlobHash, pieces: &[u32]) -> bool {
-        let have = self.host(host).disk.blobs.get(blob);
-        have.is_none_or(|have| pieces.iter().any(|piece| !have.contains(*piece)))
     }
 
     /// A host's process is gone: whoever watched it notices, and it watches nobody.

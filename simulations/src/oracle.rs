@@ -62,7 +62,8 @@ impl World {
         }
         let host = self.host_mut(id);
         host.disk.collect(&blobs);
-        host.protected = blobs.into();
+        self.holdings.keep(id, &blobs);
+        self.host_mut(id).protected = blobs.into();
     }
 
     /// No host has more transfers under way than the limits allow.

@@ -142,6 +142,7 @@ impl World {
             let blob = Publisher::file(path, *size).blake3;
             let full = PieceSet::full(Layout::new(*size).pieces());
             self.census.came(&blob, &full);
+            self.holdings.insert_all(host, blob, &full);
             self.host_mut(host).disk.blobs.insert(blob, full);
         }
     }

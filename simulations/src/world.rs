@@ -23,7 +23,9 @@ use crate::{
     dht::Dht,
     flow::Flows,
     host,
+    mail::Post,
     net::Rumour,
+    outline::{Holdings, Outline},
     rng,
     trace::Trace,
     transfer::{TransferId, Transfers},
@@ -76,8 +78,8 @@ pub(crate) enum Happening {
         watcher: HostId,
         blob: Box<(BlobHash, u64)>,
     },
-    /// A host reads what others told it of their blobs.
-    Mail { host: HostId, epoch: u64 },
+    /// Everybody reads what others told of their blobs.
+    Mail,
     /// A killed process comes back.
     Start(HostId),
 }
@@ -102,6 +104,10 @@ pub struct World {
     pub(crate) gossip: BTreeMap<GossipId, Rumour>,
     pub(crate) flows: Flows,
     pub(crate) transfers: Transfers,
+    pub(crate) post: Post,
+    /// The nodes as others see them.
+    pub(crate) outlines: Vec<Outline>,
+    pub(crate) holdings: Holdings,
     /// Who has what, for reports.
     pub census: Census,
     commands: u64,
@@ -129,6 +135,9 @@ impl World {
             gossip: BTreeMap::new(),
             flows: Flows::default(),
             transfers: Transfers::default(),
+            post: Post::default(),
+            outlines: Vec::new(),
+            holdings: Holdings::default(),
             census: Census::default(),
             commands: 0,
             seed,
@@ -165,7 +174,9 @@ impl World {
         let id = HostId(self.hosts.len());
         let seed = self.seed.wrapping_mul(1_000).wrapping_add(id.0 as u64);
         self.flows.add_host(link.sends(), link.takes());
-        self.hosts.push(Host::new(id, seed, link));
+        let host = Host::new(id, seed, link);
+        self.outlines.push(Outline::new(host.node, &link));
+        self.hosts.push(host);
         self.start(id);
         id
     }
@@ -194,8 +205,8 @@ impl World {
     /// Who a node id belongs to.
     pub fn find(&self, node: &NodeId) -> Option<HostId> {
         let id = host::number(node)?;
-        let host = self.hosts.get(id.0)?;
-        (host.node == *node).then_some(id)
+        let outline = self.outlines.get(id.0)?;
+        (outline.node == *node).then_some(id)
     }
 
     /// Gives a host a publisher's keys.
@@ -333,7 +344,7 @@ impl World {
                 watcher,
                 blob,
             } => self.watched(host, epoch, watcher, *blob),
-            Happening::Mail { host, epoch } => self.read_mail(host, epoch),
+            Happening::Mail => self.read_mail(),
             Happening::Start(host) => {
                 if !self.host(host).is_up() {
                     self.start(host);

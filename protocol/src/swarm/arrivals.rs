@@ -53,6 +53,9 @@ impl Swarm {
             peer.moves(started, since);
         }
         self.dirty.peers.push(id);
+        if !self.blobs.get(&hash).is_some_and(super::Blob::may_overlap) {
+            return;
+        }
         let copies: Vec<RequestId> = self
             .requests
             .of_blob(&hash)
@@ -82,7 +85,10 @@ impl Swarm {
                 download.bytes_done = download.bytes_done.saturating_add(gained);
             }
         }
-        let Some(have) = &blob.have else { return };
+        let overlaps = blob.may_overlap();
+        let Some(have) = blob.have.as_ref().filter(|_| overlaps) else {
+            return self.finish_if_full(&transfer.blob, ctx);
+        };
         let copies: Vec<RequestId> = self
             .requests
             .of_blob(hash)
@@ -227,12 +233,12 @@ impl Swarm {
         }
         transfer.cancelled = true;
         let transfer = transfer.clone();
-        self.close(&transfer, ctx.now);
+        self.close(&transfer, false, ctx.now);
         ctx.out.push(Output::CancelPieces { request });
     }
 
-    /// A transfer is live no more: neither its peer nor its pieces are occupied by it.
-    pub(super) fn close(&mut self, transfer: &Transfer, now: Instant) {
+    /// A transfer is live no more: neither its peer nor, unless they `stay`, its pieces are occupied by it.
+    pub(super) fn close(&mut self, transfer: &Transfer, stay: bool, now: Instant) {
         if let Some(peer) = self.peers.get_mut(&transfer.peer) {
             let left = transfer.bytes_expected.saturating_sub(transfer.bytes);
             peer.released(left, transfer.moved.is_some(), now);
@@ -240,15 +246,21 @@ impl Swarm {
         let Some(blob) = self.blobs.get_mut(&transfer.blob) else {
             return;
         };
-        blob.live = blob.live.saturating_sub(1);
+        let overlaps = blob.may_overlap();
+        blob.end(transfer.range);
+        if stay {
+            return;
+        }
         blob.release(transfer.range);
-        for (_, other) in self.requests.of_blob(&transfer.blob) {
+        let others = self.requests.of_blob(&transfer.blob);
+        for (_, other) in others.filter(|_| overlaps) {
             let start = other.range.start.max(transfer.range.start);
             let end = other.range.end.min(transfer.range.end);
             if start < end {
                 blob.take(PieceRange { start, end });
             }
         }
+        blob.count_opened(transfer.range);
     }
 }
 

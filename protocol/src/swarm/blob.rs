@@ -27,6 +27,8 @@ pub(crate) struct Blob {
     pub(crate) copying: Option<Copying>,
     /// Live transfers.
     pub(crate) live: u32,
+    /// Pieces that they bring, one that two of them bring counted twice.
+    asked: u64,
     /// Bytes that were asked for although they were on their way already.
     pub(crate) doubled: u64,
     /// When bytes of it last arrived, or when it became active.
@@ -37,6 +39,8 @@ pub(crate) struct Blob {
     taken: Option<PieceSet>,
     /// For each piece how many neighbours have it; as long as `taken`.
     counts: Vec<u16>,
+    /// Counts how often pieces became open again.
+    opened: u64,
 }
 
 /// An observed peer.
@@ -45,6 +49,8 @@ pub(crate) struct Neighbour {
     /// What it has; unknown until its first report.
     pub(crate) have: Option<PieceSet>,
     pub(crate) since: Instant,
+    /// What `Blob::opened` was when nothing that it has was open; forgotten when it has more.
+    exhausted: Option<u64>,
 }
 
 /// Without a byte for this long a blob starves: some peers are merely slow for a moment.
@@ -71,11 +77,13 @@ impl Blob {
             liars: BTreeSet::new(),
             copying: None,
             live: 0,
+            asked: 0,
             doubled: 0,
             progressed: Instant(0),
             neighbours: Table::default(),
             taken: None,
             counts: Vec::new(),
+            opened: 0,
         }
     }
 
@@ -128,6 +136,28 @@ impl Blob {
         self.layout.pieces() - have
     }
 
+    /// A transfer of these pieces is live from now on.
+    pub(crate) fn begin(&mut self, range: PieceRange) {
+        self.take(range);
+        self.live += 1;
+        self.asked += u64::from(range.end - range.start);
+    }
+
+    /// A transfer of these pieces is live no more.
+    pub(crate) fn end(&mut self, range: PieceRange) {
+        self.live = self.live.saturating_sub(1);
+        self.asked = self
+            .asked
+            .saturating_sub(u64::from(range.end - range.start));
+    }
+
+    /// Whether two live transfers may bring the same piece, or one a piece that is here.
+    pub(crate) fn may_overlap(&self) -> bool {
+        let taken = self.taken.as_ref().map_or(0, PieceSet::count);
+        let have = self.have.as_ref().map_or(0, PieceSet::count);
+        self.asked > u64::from(taken.saturating_sub(have))
+    }
+
     /// Books pieces as asked for.
     pub(crate) fn take(&mut self, range: PieceRange) {
         if let Some(taken) = &mut self.taken {
@@ -145,6 +175,42 @@ impl Blob {
                 taken.insert(piece);
             }
         }
+    }
+
+    /// How often pieces became open again.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Pieces of a range may have become open: whoever had nothing open may have something now.
+    pub(crate) fn count_opened(&mut self, range: PieceRange) {
+        let taken = self.taken.as_ref();
+        self.opened += u64::from(taken.is_some_and(|taken| !taken.contains_range(range)));
+    }
+
+    /// What became open since `opened` was counted is asked for again already.
+    pub(crate) fn forget_opened(&mut self, opened: u64, range: PieceRange) {
+        if self
+            .taken
+            .as_ref()
+            .is_some_and(|taken| taken.contains_range(range))
+        {
+            self.opened = opened;
+        }
+    }
+
+    /// Whether nothing is open of what a peer has. Looked at once, and again when that may have changed.
+    pub(crate) fn is_exhausted(&mut self, peer: &NodeId) -> bool {
+        let (Some(neighbour), Some(taken)) = (self.neighbours.get_mut(peer), &self.taken) else {
+            return true;
+        };
+        if neighbour.exhausted == Some(self.opened) {
+            return true;
+        }
+        let offers = |have: &PieceSet| have.exceeds(taken);
+        let exhausted = !neighbour.have.as_ref().is_some_and(offers);
+        neighbour.exhausted = exhausted.then_some(self.opened);
+        exhausted
     }
 
     /// Books pieces as being here.
@@ -176,6 +242,7 @@ impl Blob {
         let neighbour = Neighbour {
             have: None,
             since: now,
+            exhausted: None,
         };
         self.neighbours.insert(peer, neighbour);
     }
@@ -231,6 +298,7 @@ impl Blob {
             None => !have.is_empty(),
         };
         neighbour.have = Some(have);
+        neighbour.exhausted = None;
         if useful { Change::Useful } else { Change::Idle }
     }
 
@@ -243,6 +311,7 @@ impl Blob {
         let have = neighbour
             .have
             .get_or_insert_with(|| PieceSet::empty(pieces));
+        neighbour.exhausted = None;
         let mut change = Change::Idle;
         for piece in range.start..range.end.min(pieces) {
             if have.insert(piece) {
@@ -278,6 +347,12 @@ impl Blob {
         let Some(taken) = &self.taken else { return };
         if let Some(have) = &self.have {
             assert!(!have.exceeds(taken), "what is here is not asked for");
+        }
+        for neighbour in self.neighbours.values() {
+            let open = |have: &PieceSet| have.exceeds(taken);
+            let exhausted = neighbour.exhausted == Some(self.opened);
+            let open = neighbour.have.as_ref().is_some_and(open);
+            assert!(!(exhausted && open), "who has something open is asked");
         }
         for (piece, count) in (0..).zip(&self.counts) {
             let holds = |n: &&Neighbour| n.have.as_ref().is_some_and(|have| have.contains(piece));

@@ -184,8 +184,7 @@ impl Swarm {
             end: blob.layout.pieces(),
         };
         // No piece is open while this is on its way.
-        blob.take(all);
-        blob.live += 1;
+        blob.begin(all);
         let size = blob.layout.size;
         let Some(beside) = blob.beside() else {
             return false;

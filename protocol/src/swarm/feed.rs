@@ -72,6 +72,13 @@ impl Swarm {
                 }
                 continue;
             }
+            if self
+                .blobs
+                .get_mut(&hash)
+                .is_none_or(|blob| blob.is_exhausted(id))
+            {
+                continue;
+            }
             if let Some(range) = self.choose(id, &hash, ctx) {
                 self.request(*id, hash, range, ctx);
                 return true;
@@ -105,7 +112,7 @@ impl Swarm {
         let blob = self.blobs.get(hash)?;
         let have = blob.neighbours().get(id)?.have.as_ref()?;
         let (taken, counts) = blob.work()?;
-        if !have.exceeds(taken) || !self.may_ask(id, blob, ctx.now) {
+        if !self.may_ask(id, blob, ctx.now) {
             return None;
         }
         if blob.live >= limits::TRANSFERS_PER_BLOB_MAX {
@@ -172,8 +179,7 @@ impl Swarm {
             return;
         };
         let bytes = blob.layout.len(pieces);
-        blob.take(pieces);
-        blob.live += 1;
+        blob.begin(pieces);
         peer.asked_for(bytes);
         let request = ctx.out.request_id();
         let transfer = Transfer::new(ctx.now, id, hash, pieces, bytes);

@@ -148,7 +148,8 @@ impl Swarm {
             return;
         };
         if !transfer.cancelled {
-            self.close(&transfer, ctx.now);
+            let stays = result.is_ok() && !transfer.is_beside;
+            self.close(&transfer, stays, ctx.now);
         }
         let (id, hash) = (transfer.peer, transfer.blob);
         if let Some(peer) = self.peers.get_mut(&id) {

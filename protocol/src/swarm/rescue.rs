@@ -49,8 +49,13 @@ impl Swarm {
     pub(super) fn rescue(&mut self, id: &NodeId, ctx: &mut Context<'_>) -> bool {
         match self.find_rescue(id, ctx.now) {
             Some(Rescue::TakeOver(request, hash, range)) => {
+                let given_up = self.requests.get(request).map(|transfer| transfer.range);
+                let opened = self.blobs.get(&hash).map(Blob::opened);
                 self.cancel(request, ctx);
                 self.request(*id, hash, range, ctx);
+                if let (Some(blob), Some(opened)) = (self.blobs.get_mut(&hash), opened) {
+                    blob.forget_opened(opened, given_up.unwrap_or(range));
+                }
                 true
             }
             Some(Rescue::Copy(hash, range)) => {

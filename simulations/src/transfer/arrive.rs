@@ -60,6 +60,8 @@ impl World {
             };
             host.kept += layout.len(range);
             self.census.gained(&transfer.blob, piece);
+            let pieces = layout.pieces();
+            self.holdings.insert(receiver, transfer.blob, piece, pieces);
             self.has_more(receiver, transfer.blob, piece);
         }
         if bytes > 0 && !whole {
