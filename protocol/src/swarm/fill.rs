@@ -1,6 +1,6 @@
 //! Filling free places: inspections, active blobs, observed peers.
 
-use super::{Context, Dirty, News, Swarm, download};
+use super::{Context, Dirty, News, Swarm, download, watch::PROBATION};
 use crate::{
     id::{BlobHash, NodeId, RevisionId},
     limits,
@@ -201,15 +201,43 @@ impl Swarm {
         let known = blob.neighbours().contains_key(&peer) || !self.peers.contains_key(&peer);
         let retry = blob.retries.get(&peer);
         let shunned = blob.liars.contains(&peer) || retry.is_some_and(|retry| retry.at > ctx.now);
-        if full || known || shunned || blob.work().is_none() {
+        if known || shunned || blob.work().is_none() {
             return;
         }
+        if full && !self.make_room(hash, ctx) {
+            return;
+        }
+        let Some(blob) = self.blobs.get_mut(hash) else {
+            return;
+        };
         blob.add_neighbour(peer, ctx.now);
         ctx.out.push(Output::Observe {
             peer,
             blob: *hash,
             size: blob.layout.size,
         });
+    }
+
+    /// Whoever takes from us and is not observed could never give back, whatever he has, and would fall behind. Where all
+    /// places are taken he gets that of somebody who has not taken from us for longest and will not need it.
+    fn make_room(&mut self, hash: &BlobHash, ctx: &mut Context<'_>) -> bool {
+        let Some(blob) = self.blobs.get(hash) else {
+            return false;
+        };
+        let lately = |at: Instant| ctx.now.since(at) < PROBATION;
+        let stranger = blob
+            .neighbours()
+            .iter()
+            .filter(|(_, neighbour)| !lately(neighbour.since))
+            // Who has everything takes from nobody.
+            .filter(|(_, n)| n.have.as_ref().is_some_and(|have| !have.is_full()))
+            .map(|(id, _)| (self.uploads.served_at(id), *id))
+            .filter(|(served, id)| !served.is_some_and(lately) && !self.uploads.serves(id))
+            .min();
+        let Some((_, stranger)) = stranger else {
+            return false;
+        };
+        self.end_observation(&stranger, hash, ctx)
     }
 
     /// Ends the wait of small downloads when nobody else is expected.

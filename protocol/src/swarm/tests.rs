@@ -465,6 +465,38 @@ fn whoever_takes_from_us_is_observed_back() {
 }
 
 #[test]
+fn whoever_takes_from_us_is_observed_in_place_of_a_stranger() {
+    let mut bench = Bench::new(100);
+    let drawn = format!("{}.", "#".repeat(99));
+    let ids: Vec<NodeId> = (1..=50).map(|n| bench.peer(n, &drawn)).collect();
+    let take = |bench: &mut Bench, peers: &[NodeId]| -> Vec<Output> {
+        bench.outputs();
+        for peer in peers {
+            let upload = UploadId(u64::from(peer.as_bytes()[0]));
+            let blob = (BLOB, 100 * PIECE);
+            bench.call(|swarm, ctx| swarm.upload_asked(upload, *peer, blob, 0..PIECE, ctx));
+        }
+        let outputs = bench.outputs().into_iter();
+        let watching = |o: &Output| matches!(o, Output::Observe { .. } | Output::Unobserve { .. });
+        outputs.filter(watching).collect()
+    };
+    let observed: Vec<NodeId> = bench.swarm.known_peers(&REVISION).into_iter().collect();
+    let others: Vec<NodeId> = ids
+        .iter()
+        .filter(|id| !observed.contains(id))
+        .copied()
+        .collect();
+    assert_eq!(take(&mut bench, &others[..20]).len(), 20, "there is room");
+    assert_eq!(take(&mut bench, &others[20..21]), [], "all are new");
+    bench.now = bench.now + Duration::from_secs(16);
+    let (peer, blob) = (others[21], BLOB);
+    let outputs = take(&mut bench, &[peer]);
+    assert!(matches!(&outputs[0], Output::Unobserve { peer, .. } if observed.contains(peer)));
+    let size = 100 * PIECE;
+    assert_eq!(outputs[1..], [Output::Observe { peer, blob, size }]);
+}
+
+#[test]
 fn a_choked_peer_receives_no_piece_and_a_free_place_is_filled_at_once() {
     let mut bench = Bench::new(100);
     let mut started = Vec::new();

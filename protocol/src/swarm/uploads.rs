@@ -106,6 +106,16 @@ impl Uploads {
         usize::try_from(slots).unwrap_or(usize::MAX)
     }
 
+    /// Whether a peer asks us for something now.
+    pub(crate) fn serves(&self, peer: &NodeId) -> bool {
+        self.requests.values().any(|request| request.peer == *peer)
+    }
+
+    /// When a request of a peer was last served.
+    pub(crate) fn served_at(&self, peer: &NodeId) -> Option<Instant> {
+        self.ledger.get(peer).served_at
+    }
+
     /// A peer gave us verified bytes.
     pub(crate) fn credit(&mut self, peer: NodeId, bytes: u64, now: Instant) {
         self.ledger.credit(peer, bytes, now);

@@ -23,7 +23,7 @@ const TURN_MAX: Duration = Duration::from_secs(60);
 /// How often a neighbour that brings nothing makes room for another.
 const REPLACE_EVERY: Duration = Duration::from_secs(5);
 /// A neighbour gets this long to be of use.
-const PROBATION: Duration = Duration::from_secs(15);
+pub(super) const PROBATION: Duration = Duration::from_secs(15);
 
 /// How fast bytes arrive: of all peers together, and of one peer like another.
 #[derive(Debug, Default)]
@@ -171,13 +171,24 @@ impl Swarm {
 
     /// Ends an observation and what was asked there; the peer may come back after a long while.
     fn drop_neighbour(&mut self, peer: &NodeId, hash: &BlobHash, ctx: &mut Context<'_>) {
-        let Some(blob) = self.blobs.get_mut(hash) else {
-            return;
-        };
-        if !blob.remove_neighbour(peer) {
-            return;
+        if self.end_observation(peer, hash, ctx)
+            && let Some(blob) = self.blobs.get_mut(hash)
+        {
+            blob.retries.insert(*peer, Retry::late(ctx.now));
         }
-        blob.retries.insert(*peer, Retry::late(ctx.now));
+    }
+
+    /// Ends an observation and what was asked there; false if there was none.
+    pub(super) fn end_observation(
+        &mut self,
+        peer: &NodeId,
+        hash: &BlobHash,
+        ctx: &mut Context<'_>,
+    ) -> bool {
+        let blob = self.blobs.get_mut(hash);
+        if !blob.is_some_and(|blob| blob.remove_neighbour(peer)) {
+            return false;
+        }
         ctx.out.push(Output::Unobserve {
             peer: *peer,
             blob: *hash,
@@ -191,6 +202,7 @@ impl Swarm {
         for request in owed {
             self.cancel(request, ctx);
         }
+        true
     }
 
     /// Where all places are taken and others wait for one, the neighbour that brought least goes; while nothing
