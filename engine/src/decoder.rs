@@ -2,21 +2,27 @@
 //!
 //! A pass takes new tokens of several sequences at once. Everything that looks at tokens one by one is computed for
 //! all of them together; attention is computed for each sequence, over the memory that its [`Cache`] is.
+//!
+//! There are two ways to compute a pass: `direct`, with kernels of our own on this processor, and with candle's
+//! tensors, which is what is here and in `block`, for other devices.
 
 mod attention;
 mod block;
 mod cache;
 pub(crate) mod config;
+mod direct;
 pub(crate) mod feed_forward;
 pub(crate) mod linear;
 pub(crate) mod rope;
+
+use std::sync::Mutex;
 
 use block::Block;
 pub(crate) use cache::{Cache, Shape};
 use candle_core::{Device, Tensor};
 pub(crate) use config::Config;
 use linear::{Embedding, Linear, Normalise};
-use rope::{Angles, Table};
+use rope::{Angles, Turn};
 use weft_protocol::infer::Refusal;
 
 use crate::{
@@ -32,9 +38,10 @@ pub(crate) struct Decoder {
     blocks: Vec<Block>,
     norm: Normalise,
     head: Linear,
-    tables: Vec<Table>,
+    turns: Vec<Turn>,
     shape: Shape,
     device: Device,
+    scratch: Mutex<direct::Scratch>,
 }
 
 /// New tokens of one sequence.
@@ -47,39 +54,36 @@ pub(crate) struct Chunk<'a> {
 }
 
 impl Decoder {
-    /// Loads the weights for contexts of up to `context` tokens.
-    pub(crate) fn load(config: Config, weights: &Weights, context: usize) -> Result<Self, Refusal> {
-        let device = weights.device().clone();
+    /// Loads the weights.
+    pub(crate) fn load(config: Config, weights: &Weights) -> Result<Self, Refusal> {
+        let device = weights.target().device();
         let (rows, hidden) = (config.vocabulary, config.hidden);
         let embedding = Embedding::load(weights, "token_embd.weight", rows, hidden)?;
         let head = if weights.has("output.weight") {
             Linear::load(weights, "output", rows, hidden)?
         } else {
-            embedding.tied()
+            let matrix = weights.matrix("token_embd.weight", rows, hidden)?;
+            Linear::new(matrix, None).or_failed("the head")?
         };
         let blocks = (0..config.layers.len())
             .map(|layer| Block::load(weights, &config, layer))
             .collect::<Result<_, _>>()?;
-        let tables = config
-            .ropes
-            .iter()
-            .map(|rope| Table::new(rope, context, &device))
-            .collect::<Result<_>>()
-            .or_failed("the positions")?;
+        let turns = config.ropes.iter().map(Turn::new).collect();
         let shape = Shape {
             layers: config.layers.len(),
             heads: config.heads_kv,
             head_len: config.head_len,
-            device: device.clone(),
+            target: weights.target().clone(),
         };
         Ok(Self {
             norm: Normalise::load(weights, "output_norm", hidden, config.norm)?,
             embedding,
             blocks,
             head,
-            tables,
+            turns,
             shape,
             device,
+            scratch: Mutex::default(),
             config,
         })
     }
@@ -94,6 +98,9 @@ impl Decoder {
 
     /// One pass. Returns the logits of the wanted tokens, in order, a row each.
     pub(crate) fn forward(&self, chunks: &mut [Chunk<'_>]) -> Result<Vec<Vec<f32>>> {
+        if self.shape.target.is_here() {
+            return self.forward_directly(chunks);
+        }
         let Some(hidden) = self.hidden(chunks)? else {
             return Ok(Vec::new());
         };
@@ -106,22 +113,19 @@ impl Decoder {
 
     /// One pass without the head: the normalised vectors of the wanted tokens. `None` if none are wanted.
     pub(crate) fn hidden(&self, chunks: &mut [Chunk<'_>]) -> Result<Option<Tensor>> {
-        let mut ids = Vec::new();
-        let mut positions = Vec::new();
-        let mut wanted = Vec::new();
-        for chunk in chunks.iter() {
-            let start = ids.len();
-            wanted.extend(chunk.wanted.iter().map(|row| (start + row) as u32));
-            let before = chunk.cache.len();
-            positions.extend((before..before + chunk.tokens.len()).map(|at| at as u32));
-            ids.extend_from_slice(chunk.tokens);
+        if self.shape.target.is_here() {
+            return self.hidden_directly(chunks);
         }
+        let Batch {
+            ids,
+            positions,
+            wanted,
+        } = Batch::of(chunks);
         let rows = ids.len();
-        let positions = Tensor::new(positions.as_slice(), &self.device)?;
         let angles: Vec<Angles> = self
-            .tables
+            .turns
             .iter()
-            .map(|table| table.at(&positions))
+            .map(|turn| turn.waves(&positions).angles(&self.device))
             .collect::<Result<_>>()?;
         let mut x = self.embedding.rows(&ids, &self.device)?;
         if let Some(scale) = self.config.embedding_scale {
@@ -141,5 +145,32 @@ impl Decoder {
             x = x.index_select(&Tensor::new(wanted.as_slice(), &self.device)?, 0)?;
         }
         self.norm.forward(&x).map(Some)
+    }
+}
+
+/// All chunks of a pass behind each other.
+struct Batch {
+    ids: Vec<u32>,
+    positions: Vec<usize>,
+    /// Rows whose outputs are wanted.
+    wanted: Vec<u32>,
+}
+
+impl Batch {
+    fn of(chunks: &[Chunk<'_>]) -> Self {
+        let mut batch = Self {
+            ids: Vec::new(),
+            positions: Vec::new(),
+            wanted: Vec::new(),
+        };
+        for chunk in chunks {
+            let start = batch.ids.len();
+            let wanted = chunk.wanted.iter().map(|row| (start + row) as u32);
+            batch.wanted.extend(wanted);
+            let before = chunk.cache.len();
+            batch.positions.extend(before..before + chunk.tokens.len());
+            batch.ids.extend_from_slice(chunk.tokens);
+        }
+        batch
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     pooling::Pooling,
     refusal::{OrRefuse, Result, broken, unsupported},
-    weights::{Weights, names},
+    weights::{Target, Weights, names},
 };
 
 /// An encoder with its weights.
@@ -190,7 +190,7 @@ impl Encoder {
                 .map(layer)
                 .collect::<Result<_, Refusal>>()?,
             heads: config.heads,
-            device: weights.device().clone(),
+            device: weights.target().device(),
             pooling,
         })
     }
@@ -237,6 +237,6 @@ impl Layer {
 }
 
 /// The weights of an encoder in a folder.
-pub(crate) fn weights(folder: &Path, device: Device) -> Result<Weights, Refusal> {
-    Weights::of_folder(folder, device, names::of_encoder)
+pub(crate) fn weights(folder: &Path, target: Target) -> Result<Weights, Refusal> {
+    Weights::of_folder(folder, target, names::of_encoder)
 }

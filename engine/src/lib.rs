@@ -40,6 +40,8 @@ pub struct Options {
     pub context: Option<usize>,
     /// Jobs side by side.
     pub parallel: usize,
+    /// Computes with candle's kernels where there are our own, for comparison.
+    pub candle: bool,
 }
 
 impl Options {
@@ -53,6 +55,7 @@ impl Options {
             threads: None,
             context: None,
             parallel: Self::PARALLEL,
+            candle: false,
         }
     }
 }

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         let mut number = || arguments.next().and_then(|number| number.parse().ok());
         match argument.as_str() {
             "--bench" => measured = true,
+            "--candle" => options.candle = true,
             "--threads" => options.threads = number(),
             "--context" => options.context = number(),
             "--parallel" => options.parallel = number().unwrap_or(Options::PARALLEL),
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     }
     if options.model.as_os_str().is_empty() {
         return report(
-            "usage: weft-engine [--bench] [--threads N] [--context N] [--parallel N] PATH",
+            "usage: weft-engine [--bench] [--candle] [--threads N] [--context N] [--parallel N] PATH",
             USAGE,
         );
     }

@@ -17,7 +17,7 @@ use crate::{
     refusal::{OrRefuse, broken, invalid, unsupported},
     template::Template,
     tokenizer::Tokenizer,
-    weights::{self, Found, Weights},
+    weights::{self, Found, Target, Weights},
 };
 
 /// A loaded model.
@@ -87,12 +87,12 @@ impl Texts {
 
 /// Loads the model at a path.
 pub(crate) fn load(options: &Options) -> Result<Model, Refusal> {
-    let device = device()?;
+    let target = target(options)?;
     match weights::open(&options.model)? {
         Found::Gguf(files) => {
             let first = files.first().ok_or_else(|| broken("there is no file"))?;
             let (header, size) = header(first.bytes())?;
-            let weights = Weights::of_gguf(files, device)?;
+            let weights = Weights::of_gguf(files, target)?;
             let gguf = parse(&header, size)?;
             let config = config::of_gguf(&gguf, &weights)?;
             let tokenizer = Tokenizer::of_gguf(&gguf)?;
@@ -109,10 +109,10 @@ pub(crate) fn load(options: &Options) -> Result<Model, Refusal> {
             let described = weights::json(&folder, "config.json")?
                 .ok_or_else(|| unsupported("the folder has no `config.json`"))?;
             if encoder::is_encoder(&described) {
-                return load_encoder(options, &folder, &described, device);
+                return load_encoder(options, &folder, &described, target);
             }
             let config = config::of_folder(&described)?;
-            let weights = weights::decoder_weights(&folder, &config.architecture, device)?;
+            let weights = weights::decoder_weights(&folder, &config.architecture, target)?;
             let tokenizer = Tokenizer::of_folder(&folder)?;
             let template = template_of(&folder)?;
             let pooling = Pooling::of_folder(&folder)?;
@@ -129,11 +129,18 @@ pub(crate) fn load(options: &Options) -> Result<Model, Refusal> {
     }
 }
 
-fn device() -> Result<Device, Refusal> {
+fn target(options: &Options) -> Result<Target, Refusal> {
     if cfg!(feature = "cuda") {
-        return Device::cuda_if_available(0).or_failed("the GPU");
+        let device = Device::cuda_if_available(0).or_failed("the GPU")?;
+        if !device.is_cpu() {
+            return Ok(Target::Candle(device));
+        }
     }
-    Ok(Device::Cpu)
+    Ok(if options.candle {
+        Target::Candle(Device::Cpu)
+    } else {
+        Target::Here
+    })
 }
 
 /// The header of a GGUF file, copied, and the file's size: the file itself becomes part of the weights.
@@ -198,7 +205,7 @@ fn finish(
         .unwrap_or(config.context_default)
         .clamp(1, context_max);
     let vocabulary = config.vocabulary;
-    let decoder = Decoder::load(config, weights, context)?;
+    let decoder = Decoder::load(config, weights)?;
     let config = decoder.config();
     let (parameters, weights_bytes) = weights.count();
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
@@ -212,7 +219,7 @@ fn finish(
         context_len_max: number(context_max),
         embedding_len: number(config.hidden),
         vocabulary_len: number(vocabulary),
-        kernel_class: kernel_class(),
+        kernel_class: kernel_class(weights.target()),
         generates: true,
         embeds: true,
         chats: template.is_some(),
@@ -240,10 +247,10 @@ fn load_encoder(
     options: &Options,
     folder: &Path,
     described: &Value,
-    device: Device,
+    target: Target,
 ) -> Result<Model, Refusal> {
     let config = encoder::Config::of_folder(described, folder)?;
-    let weights = encoder::weights(folder, device)?;
+    let weights = encoder::weights(folder, target)?;
     let encoder = Encoder::load(&config, &weights, Pooling::of_folder(folder)?)?;
     let (parameters, weights_bytes) = weights.count();
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
@@ -257,7 +264,7 @@ fn load_encoder(
         context_len_max: number(config.context),
         embedding_len: number(config.hidden),
         vocabulary_len: number(config.vocabulary),
-        kernel_class: kernel_class(),
+        kernel_class: kernel_class(weights.target()),
         generates: false,
         embeds: true,
         chats: false,
@@ -292,22 +299,13 @@ fn end_of_turn(template: &Template, tokenizer: &Tokenizer) -> Option<u32> {
 }
 
 /// Which kernels compute: quantized products round differently where the processor is another.
-fn kernel_class() -> String {
-    let version = "candle-0.11";
-    if cfg!(feature = "cuda") {
-        return format!("{version}/cuda");
+fn kernel_class(target: &Target) -> String {
+    const CANDLE: &str = "candle-0.11";
+    match target {
+        // The number changes when the kernels round differently.
+        Target::Here => format!("weft-1/{}", weft_kernels::class_name()),
+        Target::Candle(device) if !device.is_cpu() => format!("{CANDLE}/cuda"),
+        // candle asks the same of a processor as we do.
+        Target::Candle(_) => format!("{CANDLE}/{}", weft_kernels::class_name()),
     }
-    #[cfg(target_arch = "x86_64")]
-    {
-        let class = if std::is_x86_feature_detected!("avx512vnni") {
-            "avx512vnni"
-        } else if std::is_x86_feature_detected!("avx2") {
-            "avx2"
-        } else {
-            "plain"
-        };
-        format!("{version}/x86_64-{class}")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    format!("{version}/{}", std::env::consts::ARCH)
 }

@@ -13,7 +13,7 @@ use std::{
 use frames::{read, write};
 #[cfg(test)]
 pub(crate) use prepare::work;
-pub(crate) use threads::settle;
+pub(crate) use threads::{pool, settle};
 use weft_protocol::infer::{FromEngine, Refusal};
 
 use crate::{

@@ -8,7 +8,7 @@ mod mapped;
 pub(crate) mod names;
 mod open;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use candle_core::{
     DType, Device, Tensor,
@@ -16,9 +16,13 @@ use candle_core::{
 };
 pub(crate) use mapped::Mapped;
 pub(crate) use open::{Found, bytes, decoder_weights, json, open};
+use weft_kernels::{Kind, Packed};
 use weft_protocol::infer::Refusal;
 
-use crate::refusal::{OrRefuse, broken, unsupported};
+use crate::{
+    process::pool,
+    refusal::{OrRefuse, Result as Computed, broken, unsupported},
+};
 
 /// Element types that can be computed with.
 const TYPES: &str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
@@ -26,9 +30,32 @@ const TYPES: &str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q
 /// All tensors of a model.
 #[derive(Debug)]
 pub(crate) struct Weights {
-    files: Vec<Mapped>,
+    files: Vec<Arc<Mapped>>,
     tensors: BTreeMap<String, Place>,
-    device: Device,
+    target: Target,
+}
+
+/// What computes.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// This processor, with kernels of our own.
+    Here,
+    /// candle, on whatever device it is told.
+    Candle(Device),
+}
+
+impl Target {
+    /// Where candle computes what only candle can.
+    pub(crate) fn device(&self) -> Device {
+        match self {
+            Self::Here => Device::Cpu,
+            Self::Candle(device) => device.clone(),
+        }
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        matches!(self, Self::Here)
+    }
 }
 
 /// Where a tensor lies.
@@ -45,8 +72,41 @@ struct Place {
 /// A matrix as its file has it: quantized, or in floats.
 #[derive(Debug, Clone)]
 pub(crate) enum Matrix {
-    Quantized(std::sync::Arc<QTensor>),
+    Quantized(Arc<QTensor>),
     Float(Tensor),
+    /// In the order of our own kernels.
+    Packed(Arc<Packed>),
+}
+
+/// Rows that are looked up, left in their file.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    file: Arc<Mapped>,
+    place: Place,
+    columns: usize,
+}
+
+impl Table {
+    /// Reads a row.
+    pub(crate) fn row(&self, index: usize, to: &mut [f32]) -> Computed<()> {
+        let len = self.place.len / self.place.shape.first().copied().unwrap_or(1);
+        let start = self.place.offset + index * len;
+        let bytes = &self.file.bytes()[start..start + len];
+        let matrix = matrix_of(
+            "a row",
+            self.place.dtype,
+            bytes,
+            &[1, self.columns],
+            &Device::Cpu,
+        );
+        let row = match matrix.map_err(|refusal| candle_core::Error::Msg(refusal.to_string()))? {
+            Matrix::Quantized(tensor) => tensor.dequantize(&Device::Cpu)?,
+            Matrix::Float(tensor) => tensor,
+            Matrix::Packed(_) => candle_core::bail!("packed rows are not looked up"),
+        };
+        to.copy_from_slice(&row.flatten_all()?.to_vec1()?);
+        Ok(())
+    }
 }
 
 impl Weights {
@@ -59,8 +119,8 @@ impl Weights {
         self.tensors.get(name).map(|place| place.shape.as_slice())
     }
 
-    pub(crate) fn device(&self) -> &Device {
-        &self.device
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Number of weights and their bytes in the files.
@@ -87,11 +147,13 @@ impl Weights {
     pub(crate) fn floats(&self, name: &str, shape: &[usize]) -> Result<Tensor, Refusal> {
         let place = self.place(name)?;
         expect_shape(name, place, shape)?;
-        match self.matrix_at(name, place, self.bytes(place), shape)? {
+        let device = self.target.device();
+        match matrix_of(name, place.dtype, self.bytes(place), shape, &device)? {
+            Matrix::Quantized(tensor) => {
+                tensor.dequantize(&device).or_broken(|| format!("`{name}`"))
+            }
             Matrix::Float(tensor) => Ok(tensor),
-            Matrix::Quantized(tensor) => tensor
-                .dequantize(&self.device)
-                .or_broken(|| format!("`{name}`")),
+            Matrix::Packed(_) => Err(broken(format!("`{name}` is packed"))),
         }
     }
 
@@ -114,6 +176,25 @@ impl Weights {
         let place = self.place(name)?;
         expect_shape(name, place, &[rows, columns])?;
         self.matrix_at(name, place, self.bytes(place), &[rows, columns])
+    }
+
+    /// Rows to look up.
+    pub(crate) fn table(&self, name: &str, rows: usize, columns: usize) -> Result<Table, Refusal> {
+        let place = self.place(name)?;
+        expect_shape(name, place, &[rows, columns])?;
+        let table = Table {
+            file: self.files[place.file].clone(),
+            place: Place {
+                shape: vec![rows, columns],
+                ..place.clone()
+            },
+            columns,
+        };
+        // Whatever is wrong with one row is wrong with the first.
+        table
+            .row(0, &mut vec![0.0; columns])
+            .or_broken(|| format!("`{name}`"))?;
+        Ok(table)
     }
 
     /// One of `count` matrices that lie behind each other as one tensor.
@@ -148,34 +229,50 @@ impl Weights {
         bytes: &[u8],
         shape: &[usize],
     ) -> Result<Matrix, Refusal> {
-        let wrong = || format!("`{name}`");
-        if let Some(dtype) = float_type(place.dtype) {
-            let tensor = Tensor::from_raw_buffer(bytes, dtype, shape, &self.device);
-            let tensor = tensor.and_then(|tensor| tensor.to_dtype(DType::F32));
-            return tensor.or_broken(wrong).map(Matrix::Float);
+        if self.target.is_here()
+            && let (Some(kind), [rows, columns]) = (packed_type(place.dtype), shape)
+            && let Some(packed) = Packed::new(pool(), kind, *rows, *columns, bytes)
+        {
+            return Ok(Matrix::Packed(packed.into()));
         }
-        let Some(dtype) = block_type(place.dtype) else {
-            return Err(unsupported(format!(
-                "`{name}` has the element type {}; supported are {TYPES}",
-                place.dtype
-            )));
-        };
-        let columns = shape.last().copied().unwrap_or_default();
-        if columns == 0 || !columns.is_multiple_of(dtype.block_size()) {
-            return Err(broken(format!("`{name}` has rows of no whole blocks")));
-        }
-        // Blocks begin with 16-bit floats; a file whose alignment is odd is copied to where they may lie.
-        let aligned;
-        let bytes = if bytes.as_ptr().align_offset(4) == 0 {
-            bytes
-        } else {
-            aligned = Aligned::new(bytes);
-            aligned.bytes()
-        };
-        let storage = QStorage::from_data(bytes.into(), &self.device, dtype).or_broken(wrong)?;
-        let tensor = QTensor::new(storage, shape).or_broken(wrong)?;
-        Ok(Matrix::Quantized(tensor.into()))
+        matrix_of(name, place.dtype, bytes, shape, &self.target.device())
     }
+}
+
+/// A tensor as candle has it.
+fn matrix_of(
+    name: &str,
+    dtype: &str,
+    bytes: &[u8],
+    shape: &[usize],
+    device: &Device,
+) -> Result<Matrix, Refusal> {
+    let wrong = || format!("`{name}`");
+    if let Some(dtype) = float_type(dtype) {
+        let tensor = Tensor::from_raw_buffer(bytes, dtype, shape, device);
+        let tensor = tensor.and_then(|tensor| tensor.to_dtype(DType::F32));
+        return tensor.or_broken(wrong).map(Matrix::Float);
+    }
+    let Some(dtype) = block_type(dtype) else {
+        return Err(unsupported(format!(
+            "`{name}` has the element type {dtype}; supported are {TYPES}"
+        )));
+    };
+    let columns = shape.last().copied().unwrap_or_default();
+    if columns == 0 || !columns.is_multiple_of(dtype.block_size()) {
+        return Err(broken(format!("`{name}` has rows of no whole blocks")));
+    }
+    // Blocks begin with 16-bit floats; a file whose alignment is odd is copied to where they may lie.
+    let aligned;
+    let bytes = if bytes.as_ptr().align_offset(4) == 0 {
+        bytes
+    } else {
+        aligned = Aligned::new(bytes);
+        aligned.bytes()
+    };
+    let storage = QStorage::from_data(bytes.into(), device, dtype).or_broken(wrong)?;
+    let tensor = QTensor::new(storage, shape).or_broken(wrong)?;
+    Ok(Matrix::Quantized(tensor.into()))
 }
 
 /// Bytes at an address that is a multiple of four.
@@ -238,6 +335,22 @@ fn block_type(name: &str) -> Option<GgmlDType> {
         "Q4_K" => GgmlDType::Q4K,
         "Q5_K" => GgmlDType::Q5K,
         "Q6_K" => GgmlDType::Q6K,
+        _ => return None,
+    })
+}
+
+/// Those of which we have kernels of our own.
+fn packed_type(name: &str) -> Option<Kind> {
+    Some(match name {
+        "F32" => Kind::F32,
+        "F16" => Kind::F16,
+        "BF16" => Kind::BF16,
+        "Q4_0" => Kind::Q4_0,
+        "Q5_0" => Kind::Q5_0,
+        "Q8_0" => Kind::Q8_0,
+        "Q4_K" => Kind::Q4K,
+        "Q5_K" => Kind::Q5K,
+        "Q6_K" => Kind::Q6K,
         _ => return None,
     })
 }

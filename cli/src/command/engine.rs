@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         threads: arguments.threads,
         context: arguments.context,
         parallel: arguments.parallel,
+        candle: false,
     };
     weft_engine::run(&options)
         .with_context(|| format!("could not run `{}`", options.model.display()))

@@ -16,26 +16,26 @@ use crate::{refusal::Result, weights::Weights};
 /// One layer. What is missing in a family is missing in its files.
 #[derive(Debug)]
 pub(super) struct Block {
-    attention_norm: Normalise,
-    projection: Projection,
-    query_norm: Option<Normalise>,
-    key_norm: Option<Normalise>,
-    output: Linear,
+    pub(super) attention_norm: Normalise,
+    pub(super) projection: Projection,
+    pub(super) query_norm: Option<Normalise>,
+    pub(super) key_norm: Option<Normalise>,
+    pub(super) output: Linear,
     /// After attention, before it is added.
-    attention_post_norm: Option<Normalise>,
+    pub(super) attention_post_norm: Option<Normalise>,
     /// None if it reads what attention reads.
-    norm: Option<Normalise>,
-    feed_forward: FeedForward,
+    pub(super) norm: Option<Normalise>,
+    pub(super) feed_forward: FeedForward,
     /// After the feed-forward part, before it is added.
-    post_norm: Option<Normalise>,
-    attention: Attention,
-    heads: usize,
-    heads_kv: usize,
-    head_len: usize,
+    pub(super) post_norm: Option<Normalise>,
+    pub(super) attention: Attention,
+    pub(super) heads: usize,
+    pub(super) heads_kv: usize,
+    pub(super) head_len: usize,
 }
 
 #[derive(Debug)]
-enum Projection {
+pub(super) enum Projection {
     Apart {
         query: Linear,
         key: Linear,

@@ -1,8 +1,9 @@
 //! What a sequence remembers: keys and values of its tokens, for each layer.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
+use weft_kernels::Keep;
 
-use crate::refusal::Result;
+use crate::{refusal::Result, weights::Target};
 
 /// Tokens by which memory grows.
 const GRAIN: usize = 256;
@@ -12,7 +13,14 @@ const GRAIN: usize = 256;
 pub(crate) struct Cache {
     /// The tokens whose keys and values are here.
     tokens: Vec<u32>,
-    layers: Vec<Memory>,
+    layers: Layers,
+}
+
+#[derive(Debug)]
+enum Layers {
+    /// As our own kernels read it.
+    Here(Vec<Keep>),
+    Candle(Vec<Memory>),
 }
 
 /// Keys and values of one layer: key heads × capacity × head length.
@@ -28,7 +36,7 @@ pub(crate) struct Shape {
     pub(super) layers: usize,
     pub(super) heads: usize,
     pub(super) head_len: usize,
-    pub(super) device: Device,
+    pub(super) target: Target,
 }
 
 impl Shape {
@@ -38,13 +46,8 @@ impl Shape {
     }
 
     fn memory(&self, capacity: usize) -> Result<Memory> {
-        let zeros = || {
-            Tensor::zeros(
-                (self.heads, capacity, self.head_len),
-                DType::F32,
-                &self.device,
-            )
-        };
+        let shape = (self.heads, capacity, self.head_len);
+        let zeros = || Tensor::zeros(shape, DType::F32, &self.target.device());
         Ok(Memory {
             keys: zeros()?,
             values: zeros()?,
@@ -54,10 +57,15 @@ impl Shape {
 
 impl Cache {
     pub(crate) fn new(shape: &Shape) -> Result<Self> {
-        let layers = (0..shape.layers).map(|_| shape.memory(GRAIN));
+        let layers = if shape.target.is_here() {
+            Layers::Here(vec![Keep::new(shape.heads, shape.head_len); shape.layers])
+        } else {
+            let layers = (0..shape.layers).map(|_| shape.memory(GRAIN));
+            Layers::Candle(layers.collect::<Result<_>>()?)
+        };
         Ok(Self {
             tokens: Vec::new(),
-            layers: layers.collect::<Result<_>>()?,
+            layers,
         })
     }
 
@@ -77,9 +85,20 @@ impl Cache {
     /// A copy that remembers the first `len` tokens.
     pub(crate) fn fork(&self, shape: &Shape, len: usize) -> Result<Self> {
         let len = len.min(self.len());
+        let tokens = self.tokens[..len].to_vec();
+        let own = match &self.layers {
+            Layers::Here(keeps) => {
+                let layers = keeps.iter().map(|keep| keep.first(len)).collect();
+                return Ok(Self {
+                    tokens,
+                    layers: Layers::Here(layers),
+                });
+            }
+            Layers::Candle(own) => own,
+        };
         let capacity = len.div_ceil(GRAIN).max(1) * GRAIN;
-        let mut layers = Vec::with_capacity(self.layers.len());
-        for layer in &self.layers {
+        let mut layers = Vec::with_capacity(own.len());
+        for layer in own {
             let memory = shape.memory(capacity)?;
             if len > 0 {
                 let part = |tensor: &Tensor| tensor.narrow(1, 0, len)?.contiguous();
@@ -89,14 +108,30 @@ impl Cache {
             layers.push(memory);
         }
         Ok(Self {
-            tokens: self.tokens[..len].to_vec(),
-            layers,
+            tokens,
+            layers: Layers::Candle(layers),
         })
     }
 
     /// Takes note of tokens whose keys and values every layer has pushed.
     pub(super) fn extend(&mut self, tokens: &[u32]) {
         self.tokens.extend_from_slice(tokens);
+    }
+
+    /// What a layer keeps, where our own kernels compute.
+    pub(super) fn keep(&self, layer: usize) -> Result<&Keep> {
+        match &self.layers {
+            Layers::Here(keeps) => Ok(&keeps[layer]),
+            Layers::Candle(_) => candle_core::bail!("what is kept is candle's"),
+        }
+    }
+
+    /// The same, to add to it.
+    pub(super) fn keep_mut(&mut self, layer: usize) -> Result<&mut Keep> {
+        match &mut self.layers {
+            Layers::Here(keeps) => Ok(&mut keeps[layer]),
+            Layers::Candle(_) => candle_core::bail!("what is kept is candle's"),
+        }
     }
 
     /// Appends keys and values (key heads × tokens × head length) and returns those of all tokens.
@@ -109,7 +144,10 @@ impl Cache {
     ) -> Result<(Tensor, Tensor)> {
         let start = self.tokens.len();
         let end = start + keys.dim(1)?;
-        let memory = &mut self.layers[layer];
+        let Layers::Candle(layers) = &mut self.layers else {
+            candle_core::bail!("what is kept is not candle's")
+        };
+        let memory = &mut layers[layer];
         let capacity = memory.keys.dim(1)?;
         if end > capacity {
             // By halves, so that a long answer is copied a few times only.

@@ -7,7 +7,10 @@ use super::{
     config::{Activation, Config, Experts},
     linear::Linear,
 };
-use crate::{refusal::Result, weights::Weights};
+use crate::{
+    refusal::{OrRefuse, Result},
+    weights::Weights,
+};
 
 /// The feed-forward part of a layer.
 #[derive(Debug)]
@@ -37,13 +40,13 @@ impl FeedForward {
 /// One part for all tokens.
 #[derive(Debug)]
 pub(super) struct Dense {
-    input: Input,
-    down: Linear,
-    activation: Activation,
+    pub(super) input: Input,
+    pub(super) down: Linear,
+    pub(super) activation: Activation,
 }
 
 #[derive(Debug)]
-enum Input {
+pub(super) enum Input {
     /// The activated gate times the other.
     Gated { gate: Linear, up: Linear },
     /// The same two as one matrix, the gate first.
@@ -105,8 +108,8 @@ pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
 /// Several parts, of which a router picks a few for each token.
 #[derive(Debug)]
 pub(super) struct Mixture {
-    router: Linear,
-    experts: Vec<Dense>,
+    pub(super) router: Linear,
+    pub(super) experts: Vec<Dense>,
     used: usize,
     normalised: bool,
 }
@@ -127,7 +130,7 @@ impl Mixture {
                 }
                 let all = format!("blk.{layer}.{part}.weight");
                 let matrix = weights.slice(&all, (index, experts.count), rows, columns)?;
-                Ok(Linear::new(matrix, None))
+                Linear::new(matrix, None).or_failed("an expert")
             };
             Ok(Dense {
                 input: Input::Gated {
@@ -155,9 +158,27 @@ impl Mixture {
         let device = x.device();
         let shares = candle_nn::ops::softmax_last_dim(&self.router.forward(x)?)?;
         let shares: Vec<Vec<f32>> = shares.to_device(&Device::Cpu)?.to_vec2()?;
-        // For each expert its tokens and what each of them takes of it.
+        let picked = self.pick(shares.iter().map(Vec::as_slice));
+        let mut y = Tensor::zeros(x.shape(), DType::F32, device)?;
+        for (expert, (rows, shares)) in self.experts.iter().zip(&picked) {
+            if rows.is_empty() {
+                continue;
+            }
+            let index = Tensor::new(rows.as_slice(), device)?;
+            let shares = Tensor::new(shares.as_slice(), device)?.unsqueeze(1)?;
+            let part = expert.forward(&x.index_select(&index, 0)?)?;
+            y = y.index_add(&index, &part.broadcast_mul(&shares)?, 0)?;
+        }
+        Ok(y)
+    }
+
+    /// For each expert its tokens, and what each of them takes of it. `shares` are those of each token.
+    pub(super) fn pick<'a>(
+        &self,
+        shares: impl Iterator<Item = &'a [f32]>,
+    ) -> Vec<(Vec<u32>, Vec<f32>)> {
         let mut picked: Vec<(Vec<u32>, Vec<f32>)> = vec![Default::default(); self.experts.len()];
-        for (row, shares) in (0_u32..).zip(&shares) {
+        for (row, shares) in (0_u32..).zip(shares) {
             let mut order: Vec<usize> = (0..shares.len()).collect();
             order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]).then(a.cmp(b)));
             order.truncate(self.used);
@@ -172,16 +193,6 @@ impl Mixture {
                 picked[expert].1.push(share);
             }
         }
-        let mut y = Tensor::zeros(x.shape(), DType::F32, device)?;
-        for (expert, (rows, shares)) in self.experts.iter().zip(&picked) {
-            if rows.is_empty() {
-                continue;
-            }
-            let index = Tensor::new(rows.as_slice(), device)?;
-            let shares = Tensor::new(shares.as_slice(), device)?.unsqueeze(1)?;
-            let part = expert.forward(&x.index_select(&index, 0)?)?;
-            y = y.index_add(&index, &part.broadcast_mul(&shares)?, 0)?;
-        }
-        Ok(y)
+        picked
     }
 }

@@ -138,54 +138,99 @@ impl Rope {
     }
 }
 
-/// Sines and cosines of all positions of a context.
+/// Radians by which each pair of dimensions is turned from token to token.
 #[derive(Debug)]
-pub(super) struct Table {
-    cos: Tensor,
-    sin: Tensor,
+pub(super) struct Turn {
+    frequencies: Vec<f32>,
+    attention: f64,
     dimensions: usize,
     interleaved: bool,
 }
 
-/// The part of a table that a batch needs: one row for each of its tokens.
+impl Turn {
+    pub(super) fn new(rope: &Rope) -> Self {
+        let (frequencies, attention) = rope.frequencies();
+        Self {
+            frequencies,
+            attention,
+            dimensions: rope.dimensions,
+            interleaved: rope.interleaved,
+        }
+    }
+
+    /// Cosines and sines for tokens, a row each.
+    pub(super) fn waves(&self, positions: &[usize]) -> Waves<'_> {
+        let len = positions.len() * self.frequencies.len();
+        let (mut cos, mut sin) = (Vec::with_capacity(len), Vec::with_capacity(len));
+        for position in positions {
+            for frequency in &self.frequencies {
+                // In 32 bits, as where models are trained.
+                let angle = *position as f32 * frequency;
+                cos.push((f64::from(angle).cos() * self.attention) as f32);
+                sin.push((f64::from(angle).sin() * self.attention) as f32);
+            }
+        }
+        Waves {
+            turn: self,
+            cos,
+            sin,
+        }
+    }
+}
+
+/// The cosines and sines of a batch: one row for each of its tokens.
+#[derive(Debug)]
+pub(super) struct Waves<'a> {
+    turn: &'a Turn,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Waves<'_> {
+    /// For candle.
+    pub(super) fn angles(&self, device: &Device) -> Result<Angles> {
+        let half = self.turn.frequencies.len();
+        let tensor =
+            |values: &[f32]| Tensor::from_slice(values, (values.len() / half, 1, half), device);
+        Ok(Angles {
+            cos: tensor(&self.cos)?,
+            sin: tensor(&self.sin)?,
+            dimensions: self.turn.dimensions,
+            interleaved: self.turn.interleaved,
+        })
+    }
+
+    /// Turns the heads of one token.
+    pub(super) fn turn(&self, row: usize, heads: &mut [f32], head_len: usize) {
+        let half = self.turn.frequencies.len();
+        let cos = &self.cos[row * half..(row + 1) * half];
+        let sin = &self.sin[row * half..(row + 1) * half];
+        for head in heads.chunks_exact_mut(head_len) {
+            let head = &mut head[..2 * half];
+            if self.turn.interleaved {
+                for ((pair, cos), sin) in head.chunks_exact_mut(2).zip(cos).zip(sin) {
+                    let (a, b) = (pair[0], pair[1]);
+                    pair[0] = a * cos - b * sin;
+                    pair[1] = a * sin + b * cos;
+                }
+            } else {
+                let (first, second) = head.split_at_mut(half);
+                let pairs = first.iter_mut().zip(second);
+                for (((a, b), cos), sin) in pairs.zip(cos).zip(sin) {
+                    (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+                }
+            }
+        }
+    }
+}
+
+/// Cosines and sines as candle wants them.
 #[derive(Debug)]
 pub(super) struct Angles {
     cos: Tensor,
     sin: Tensor,
     dimensions: usize,
     interleaved: bool,
-}
-
-impl Table {
-    pub(super) fn new(rope: &Rope, context: usize, device: &Device) -> Result<Self> {
-        let (frequencies, attention) = rope.frequencies();
-        let half = frequencies.len();
-        let mut cos = Vec::with_capacity(context * half);
-        let mut sin = Vec::with_capacity(context * half);
-        for position in 0..context {
-            for frequency in &frequencies {
-                // In 32 bits, as where models are trained.
-                let angle = position as f32 * frequency;
-                cos.push((f64::from(angle).cos() * attention) as f32);
-                sin.push((f64::from(angle).sin() * attention) as f32);
-            }
-        }
-        Ok(Self {
-            cos: Tensor::from_vec(cos, (context, half), device)?,
-            sin: Tensor::from_vec(sin, (context, half), device)?,
-            dimensions: rope.dimensions,
-            interleaved: rope.interleaved,
-        })
-    }
-
-    pub(super) fn at(&self, positions: &Tensor) -> Result<Angles> {
-        Ok(Angles {
-            cos: self.cos.index_select(positions, 0)?.unsqueeze(1)?,
-            sin: self.sin.index_select(positions, 0)?.unsqueeze(1)?,
-            dimensions: self.dimensions,
-            interleaved: self.interleaved,
-        })
-    }
 }
 
 impl Angles {

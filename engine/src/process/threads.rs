@@ -1,6 +1,8 @@
 //! How many threads compute.
 
-use std::io;
+use std::{io, sync::OnceLock};
+
+use weft_kernels::Pool;
 
 /// Where the libraries that compute look for their number of threads.
 const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
@@ -34,4 +36,10 @@ fn restart(threads: &str) -> io::Result<()> {
 #[cfg(not(unix))]
 fn restart(_threads: &str) -> io::Result<()> {
     Ok(())
+}
+
+/// The threads that compute, as many as [`settle`] saw to.
+pub(crate) fn pool() -> &'static Pool {
+    static POOL: OnceLock<Pool> = OnceLock::new();
+    POOL.get_or_init(|| Pool::new(rayon::current_num_threads()))
 }

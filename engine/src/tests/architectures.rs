@@ -85,11 +85,21 @@ fn fixture(name: &str) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
+/// With kernels of our own, and with candle's.
 fn check(name: &str) {
     let fixture = fixture(name);
     let folder = tempfile::tempdir().unwrap();
     write(&fixture, folder.path());
-    let model = model::load(&Options::new(folder.path())).unwrap();
+    let mut options = Options::new(folder.path());
+    check_with(name, &fixture, &options);
+    options.candle = true;
+    check_with(name, &fixture, &options);
+}
+
+fn check_with(name: &str, fixture: &Value, options: &Options) {
+    let model = model::load(options).unwrap();
+    let candle = options.candle;
+    assert_eq!(model.description.kernel_class.starts_with("candle"), candle);
     let Network::Decoder { decoder, .. } = &model.network else {
         panic!("a decoder");
     };

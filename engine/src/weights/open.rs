@@ -6,11 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::Device;
 use serde_json::Value;
 use weft_protocol::{formats::Format, infer::Refusal};
 
-use super::{Mapped, Place, Weights, names};
+use super::{Mapped, Place, Target, Weights, names};
 use crate::refusal::{OrRefuse, broken, invalid, unsupported};
 
 /// The longest JSON file beside weights: vocabularies of a quarter million tokens take some 35 MB.
@@ -144,14 +143,14 @@ pub(crate) fn bytes(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, Refusa
 
 impl Weights {
     /// The tensors of GGUF files.
-    pub(crate) fn of_gguf(files: Vec<Mapped>, device: Device) -> Result<Self, Refusal> {
-        Self::read(files, Format::Gguf, device, |name| Some(name.to_owned()))
+    pub(crate) fn of_gguf(files: Vec<Mapped>, target: Target) -> Result<Self, Refusal> {
+        Self::read(files, Format::Gguf, target, |name| Some(name.to_owned()))
     }
 
     /// The tensors of a folder's safetensors; `rename` says what a tensor is called here.
     pub(crate) fn of_folder(
         folder: &Path,
-        device: Device,
+        target: Target,
         rename: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Refusal> {
         let index = json(folder, "model.safetensors.index.json")?;
@@ -178,13 +177,13 @@ impl Weights {
             }
             mapped.push(Mapped::open(&folder.join(file))?);
         }
-        Self::read(mapped, Format::Safetensors, device, rename)
+        Self::read(mapped, Format::Safetensors, target, rename)
     }
 
     fn read(
         files: Vec<Mapped>,
         format: Format,
-        device: Device,
+        target: Target,
         rename: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Refusal> {
         let mut tensors = BTreeMap::new();
@@ -216,9 +215,9 @@ impl Weights {
             }
         }
         Ok(Self {
-            files,
+            files: files.into_iter().map(Into::into).collect(),
             tensors,
-            device,
+            target,
         })
     }
 }
@@ -227,9 +226,9 @@ impl Weights {
 pub(crate) fn decoder_weights(
     folder: &Path,
     architecture: &str,
-    device: Device,
+    target: Target,
 ) -> Result<Weights, Refusal> {
-    Weights::of_folder(folder, device, |name| names::of_decoder(architecture, name))
+    Weights::of_folder(folder, target, |name| names::of_decoder(architecture, name))
 }
 
 #[cfg(test)]

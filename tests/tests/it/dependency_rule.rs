@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, env, path::Path, process::Command};
 use serde_json::Value;
 
 /// Every allowed edge. `weft-tests` may use anything.
-const ALLOWED: [(&str, &[&str]); 6] = [
+const ALLOWED: [(&str, &[&str]); 7] = [
     ("weft-protocol", &[]),
     ("weft-registry", &["weft-protocol"]),
     ("weft-node", &["weft-protocol", "weft-registry"]),
-    ("weft-engine", &["weft-protocol"]),
+    ("weft-kernels", &[]),
+    ("weft-engine", &["weft-protocol", "weft-kernels"]),
     ("weft-cli", &["weft-node", "weft-engine"]),
     ("weft-simulations", &["weft-protocol", "weft-registry"]),
 ];

@@ -6,9 +6,10 @@ use std::{
 };
 
 /// Our crates.
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "protocol",
     "registry",
+    "kernels",
     "engine",
     "node",
     "cli",

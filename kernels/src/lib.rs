@@ -1,0 +1,42 @@
+//! Arithmetic of models on processors: what takes nearly all of the time when a model computes.
+//!
+//! A matrix of weights is brought into an order that suits the processor once, when it is loaded ([`Packed`]): sixteen
+//! rows side by side, so that one instruction advances all of them. What it is multiplied with is brought into an
+//! order of its own ([`Rows`]) once for all matrices that read it. [`product`] multiplies, [`attend`] is attention over
+//! the memory that [`Keep`] is, and `elements` has what is computed number by number.
+//!
+//! Every number is computed in the same order of steps however many rows there are, whatever else is computed beside
+//! it, and however many threads share the work: only the class of the processor ([`class_name`]) makes a difference.
+//!
+//! All unsafe code of the engine's arithmetic is in this crate. It is of three kinds: instructions that are used after
+//! the processor was asked for them ([`lanes`](lanes)), reading packed weights through pointers within bounds that are
+//! checked before (`product`, `attention`), and threads that write disjoint parts of one slice (`pool`).
+#![expect(
+    unsafe_code,
+    reason = "vector instructions; each place says why it is sound"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops over registers, which several arrays stand for"
+)]
+
+mod attention;
+pub mod elements;
+mod lanes;
+mod pack;
+mod pool;
+mod product;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
+pub use attention::{Attention, Keep, Query, attend};
+pub use lanes::class_name;
+pub use pack::{Kind, Packed};
+pub use pool::Pool;
+pub use product::{Product, product};
+pub use rows::{Form, Rows};
+
+/// Rows of a matrix that are computed side by side.
+const TILE: usize = 16;
