@@ -11,7 +11,6 @@ use std::{
 };
 
 use frames::{read, write};
-#[cfg(test)]
 pub(crate) use prepare::work;
 pub(crate) use threads::{pool, settle};
 use weft_protocol::infer::{FromEngine, Refusal};
