@@ -105,9 +105,14 @@ deps: ## Licences, bans and sources of the dependencies (needs cargo-deny).
 	$(CARGO) deny --locked check bans licenses sources
 
 .PHONY: bench
-bench: setup ## Measures fetch and publish against cp, TCP and rivals; see docs/performance.md.
+bench: setup ## Measures fetch and publish against cp, TCP and rivals; with MODELS='files' models against llama.cpp; see docs/performance.md.
+ifdef MODELS
+	$(CARGO) build --locked --release -p weft-engine
+	@ENGINE='$(abspath $(TARGET_DIR))/release/weft-engine' tests/bench/bench.sh engine $(MODELS)
+else
 	$(CARGO) build --locked --release -p weft-cli
 	@WEFT_BIN='$(abspath $(TARGET_DIR))/release/weft' tests/bench/bench.sh
+endif
 
 .PHONY: simulate
 simulate: ## Runs the simulator's scenarios and writes docs/simulations/ (SEEDS=20 PEERS_MAX=10000 for all targets: hours).

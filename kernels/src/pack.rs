@@ -96,11 +96,9 @@ impl Packed {
         let tile = columns.div_ceil(together).checked_mul(together_len)?;
         let tiles = rows.div_ceil(TILE);
         let mut bytes = MmapMut::map_anon(tile.checked_mul(tiles)?).ok()?;
-        // Fewer, larger pages: streaming through half a gigabyte is quicker, and so is asking for it.
-        #[cfg(target_os = "linux")]
-        let _ = bytes.advise(memmap2::Advice::HugePage);
+        // No large pages: where the system has to find them first, filling them takes three times as long.
         let shares = Shares::new(&mut bytes[..]);
-        // Units of about two megabytes, the size of a large page.
+        // Units of about two megabytes.
         let some = ((2 << 20) / tile).clamp(1, tiles);
         pool.run(tiles.div_ceil(some), &|unit| {
             for at in unit * some..((unit + 1) * some).min(tiles) {

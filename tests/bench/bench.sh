@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the rivals where they are missing and runs the benchmark. Arguments go to bench.py, or to crowd.py
-# after the word `crowd`, or to hub.py after the word `hub`.
+# after the word `crowd`, to hub.py after `hub`, or to engine.py after `engine`.
 #
 # What cannot be installed (no root, no network) is left out of the table; the benchmark says so.
 set -euo pipefail
@@ -52,5 +52,6 @@ fi
 case ${1:-} in
   crowd) "$python" "$here/crowd.py" "${@:2}" ;;
   hub) "$python" "$here/hub.py" "${@:2}" ;;
+  engine) "${WEFT_BENCH_PYTHON:-$python}" "$here/engine.py" "${@:2}" ;;
   *) "$python" "$here/bench.py" "$@" ;;
 esac
