@@ -175,7 +175,7 @@ pub(crate) unsafe fn array<L: Lanes>(floats: L::Floats) -> [f32; 16] {
     array
 }
 
-/// Eulers number to the power of each lane; right to about one part in 2^23.
+/// Euler's number to the power of each lane; right to about one part in 2^23.
 #[inline(always)]
 pub(crate) unsafe fn exp<L: Lanes>(x: L::Floats) -> L::Floats {
     // SAFETY: arithmetic only.
