@@ -17,6 +17,8 @@ use crate::{HostId, World, clock::MILLI, world::Happening};
 
 /// How often letters are read.
 const READ_EVERY: u64 = 100 * MILLI;
+/// How far it is from one who reads first to the next one: a prime, so that all have their turn.
+const TURN: usize = 7_919;
 /// Pieces in one letter; more take several.
 const PIECES_MAX: usize = 4;
 
@@ -38,7 +40,8 @@ pub(crate) struct Post {
     /// By when they are read; ascending.
     bags: VecDeque<(u64, Vec<Letter>)>,
     spare: Vec<Vec<Letter>>,
-    /// Where the letters of each host begin in `order`, which names letters by host and then as they were written.
+    /// Where the letters of each host begin, and after sorting end, in `order`, which names letters by host and then as
+    /// they were written.
     begins: Vec<u32>,
     order: Vec<u32>,
 }
@@ -101,11 +104,15 @@ impl World {
 
     /// Everybody reads what has arrived.
     pub(crate) fn read_mail(&mut self) {
-        let Some((_, mut letters)) = self.post.bags.pop_front() else {
+        let Some((at, mut letters)) = self.post.bags.pop_front() else {
             return;
         };
         self.post.sort(&letters, self.hosts.len());
-        let order = std::mem::take(&mut self.post.order);
+        // Another one is the first to read each time, and so to ask.
+        let turn = usize::try_from(at / READ_EVERY).unwrap_or(0);
+        let last = turn.wrapping_mul(TURN) % self.hosts.len();
+        let mut order = std::mem::take(&mut self.post.order);
+        order.rotate_left(self.post.begins[last] as usize);
         let same = |a: &u32, b: &u32| letters[*a as usize].to == letters[*b as usize].to;
         for of_host in order.chunk_by(same) {
             let to = HostId(letters[of_host[0] as usize].to as usize);
