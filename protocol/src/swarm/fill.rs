@@ -204,7 +204,7 @@ impl Swarm {
         if known || shunned || blob.work().is_none() {
             return;
         }
-        if full && !self.make_room(hash, ctx) {
+        if full && !self.make_room(&peer, hash, ctx) {
             return;
         }
         let Some(blob) = self.blobs.get_mut(hash) else {
@@ -219,9 +219,14 @@ impl Swarm {
     }
 
     /// Whoever takes from us and is not observed could never give back, whatever he has, and would fall behind. Where all
-    /// places are taken he gets that of somebody who has not taken from us for longest and will not need it.
-    fn make_room(&mut self, hash: &BlobHash, ctx: &mut Context<'_>) -> bool {
-        let Some(blob) = self.blobs.get(hash) else {
+    /// places are taken he gets that of somebody who let us wait in vain, or has not taken from us for longest and will not
+    /// need it. Who himself let us wait in vain gets none.
+    fn make_room(&mut self, taker: &NodeId, hash: &BlobHash, ctx: &mut Context<'_>) -> bool {
+        let fails = |id: &NodeId| {
+            let failed = self.peers.get(id).is_some_and(|peer| peer.failures > 0);
+            failed || self.penalties.of(id, ctx.now) > 0
+        };
+        let Some(blob) = self.blobs.get(hash).filter(|_| !fails(taker)) else {
             return false;
         };
         let lately = |at: Instant| ctx.now.since(at) < PROBATION;
@@ -231,10 +236,12 @@ impl Swarm {
             .filter(|(_, neighbour)| !lately(neighbour.since))
             // Who has everything takes from nobody.
             .filter(|(_, n)| n.have.as_ref().is_some_and(|have| !have.is_full()))
-            .map(|(id, _)| (self.uploads.served_at(id), *id))
-            .filter(|(served, id)| !served.is_some_and(lately) && !self.uploads.serves(id))
+            .map(|(id, _)| (!fails(id), self.uploads.served_at(id), *id))
+            .filter(|(sound, served, id)| {
+                !sound || !served.is_some_and(lately) && !self.uploads.serves(id)
+            })
             .min();
-        let Some((_, stranger)) = stranger else {
+        let Some((_, _, stranger)) = stranger else {
             return false;
         };
         self.end_observation(&stranger, hash, ctx)

@@ -494,6 +494,9 @@ fn whoever_takes_from_us_is_observed_in_place_of_a_stranger() {
     assert!(matches!(&outputs[0], Output::Unobserve { peer, .. } if observed.contains(peer)));
     let size = 100 * PIECE;
     assert_eq!(outputs[1..], [Output::Observe { peer, blob, size }]);
+    let now = bench.now;
+    bench.swarm.penalties.stalled(others[22], now);
+    assert_eq!(take(&mut bench, &others[22..23]), [], "it let us wait");
 }
 
 #[test]
