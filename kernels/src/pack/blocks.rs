@@ -142,20 +142,22 @@ fn pack_six(block: &[u8], to: &mut [u8], lane: usize) {
     for (at, scale) in block[192..208].iter().enumerate() {
         to[64 + at * TILE + lane] = *scale;
     }
-    // Four columns that follow each other, six bits each.
-    let four = |column: usize| {
-        let (half, within) = (column / 128, column % 128);
-        let (quarter, at) = (within / 32, within % 32);
-        let low = four_of(&block[half * 64 + quarter % 2 * 32 + at..]) >> (quarter / 2 * 4);
-        let high = four_of(&block[128 + half * 32 + at..]) >> (quarter * 2);
-        (low & 0x0f0f_0f0f, high & 0x0303_0303)
-    };
     for part in 0..16 {
-        let fours = [0, 4, 8, 12].map(|offset| four(part * 16 + offset));
+        let four = |offset: usize| six(block, part * 16 + offset);
+        let (a, b, c, d) = (four(0), four(4), four(8), four(12));
         let to = &mut to[320 + part * 192..][..192];
-        put_four(to, 0, lane, fours[0].0 | fours[1].0 << 4);
-        put_four(to, 1, lane, fours[2].0 | fours[3].0 << 4);
-        let bits = fours[0].1 | fours[1].1 << 2 | fours[2].1 << 4 | fours[3].1 << 6;
-        put_four(to, 2, lane, bits);
+        put_four(to, 0, lane, a.0 | b.0 << 4);
+        put_four(to, 1, lane, c.0 | d.0 << 4);
+        put_four(to, 2, lane, a.1 | b.1 << 2 | c.1 << 4 | d.1 << 6);
     }
+}
+
+/// Four columns of a block of Q6_K that follow each other: the lower four bits of each, and the upper two.
+#[inline(always)]
+fn six(block: &[u8], column: usize) -> (u32, u32) {
+    let (half, within) = (column / 128, column % 128);
+    let (quarter, at) = (within / 32, within % 32);
+    let low = four_of(&block[half * 64 + quarter % 2 * 32 + at..]) >> (quarter / 2 * 4);
+    let high = four_of(&block[128 + half * 32 + at..]) >> (quarter * 2);
+    (low & 0x0f0f_0f0f, high & 0x0303_0303)
 }
