@@ -37,10 +37,13 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(6);
 const PROBE_GRACE: Duration = Duration::from_millis(150);
 /// Hosts that one answer may use up.
 const ATTEMPTS_MAX: usize = 12;
-/// Time between two looks for hosts while there is none.
+/// Time between two looks for hosts while there is none; it doubles up to [`AGAIN_DOUBLINGS_MAX`] times.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// Searches in a row that may find nobody new.
+const AGAIN_DOUBLINGS_MAX: usize = 3;
+/// Searches in a row that may find nobody new, for an answer that has not begun.
 const SEARCHES_MAX: usize = 4;
+/// And for one that broke off: somebody reads it, and a host that was started anew says so within this.
+const SEARCHES_BEGUN_MAX: usize = 10;
 /// Time in which a receipt follows an answer.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Events that wait for a slow reader; then the host waits.
@@ -169,18 +172,24 @@ impl Asker {
         let mut begun = false;
         let mut last = Refusal::NotFound("no peer that hosts this model was found".to_owned());
         let mut empty = 0;
-        for _ in 0..ATTEMPTS_MAX {
+        let mut attempts = 0;
+        while attempts < ATTEMPTS_MAX {
             let Some(host) = inner.choose(model.revision, &used).await else {
                 empty += 1;
-                if empty >= SEARCHES_MAX {
+                let most = match begun {
+                    true => SEARCHES_BEGUN_MAX,
+                    false => SEARCHES_MAX,
+                };
+                if empty >= most {
                     break;
                 }
                 // One that failed may have been busy or cut off for a moment.
                 used.clear();
-                time::sleep(AGAIN_AFTER).await;
+                time::sleep(AGAIN_AFTER * (1 << (empty - 1).min(AGAIN_DOUBLINGS_MAX))).await;
                 continue;
             };
             empty = 0;
+            attempts += 1;
             if heard.send(Heard::Host(host)).await.is_err() {
                 return Err(Broken::Unheard);
             }

@@ -26,7 +26,12 @@ use weft_protocol::{
     wire::{self, Message as _},
 };
 
-use super::{Handle, context::Context, near, peers::CLOSE_IDLE};
+use super::{
+    Handle,
+    context::Context,
+    near,
+    peers::{CLOSE_BUSY, CLOSE_IDLE},
+};
 
 /// The protocol's name.
 pub(super) const ALPN: &[u8] = b"weft/infer/1";
@@ -238,7 +243,7 @@ pub(super) async fn serve(context: Arc<Context>, peer: NodeId, connection: Conne
         return connection.close(CLOSE_IDLE, b"refused");
     };
     let Some(_place) = context.hosts.place(peer) else {
-        return connection.close(CLOSE_IDLE, b"too many ask");
+        return connection.close(CLOSE_BUSY, b"too many ask");
     };
     let turns = Arc::new(Semaphore::new(ANSWERS_MAX));
     loop {
@@ -258,14 +263,38 @@ pub(super) async fn serve(context: Arc<Context>, peer: NodeId, connection: Conne
             return;
         };
         let (host, own) = (Arc::clone(&host), Arc::clone(&context));
+        let asking = connection.clone();
         context.tasks.spawn(async move {
             let cancel = own.cancel.clone();
             let answered = answer(&own, host, peer, send, recv);
-            if let Some(Err(error)) = cancel.run_until_cancelled(answered).await {
-                trace!(peer = %peer.fmt_short(), "an answer ended early: {error}");
+            match cancel.run_until_cancelled(answered).await {
+                // It would go on with that as fast as it can.
+                Some(Err(Ended::Nonsense(error))) => {
+                    debug!(peer = %peer.fmt_short(), "no question: {error}");
+                    asking.close(CLOSE_IDLE, b"no question");
+                }
+                Some(Err(Ended::Early(error))) => {
+                    trace!(peer = %peer.fmt_short(), "an answer ended early: {error}");
+                }
+                Some(Ok(())) | None => {}
             }
             drop(turn);
         });
+    }
+}
+
+/// Why an answer has no end.
+enum Ended {
+    /// What came was no question.
+    Nonsense(String),
+    /// Somebody was cut off.
+    Early(String),
+}
+
+impl Ended {
+    #[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
+    fn early(error: impl ToString) -> Self {
+        Self::Early(error.to_string())
     }
 }
 
@@ -275,10 +304,14 @@ async fn answer(
     peer: NodeId,
     mut send: SendStream,
     mut recv: RecvStream,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), Ended> {
     let read = near::read_frame(&mut recv, QUESTION_LEN_MAX);
-    let bytes = time::timeout(PATIENCE, read).await??;
-    let question: Question = wire::decode(&bytes)?;
+    let bytes = time::timeout(PATIENCE, read)
+        .await
+        .map_err(Ended::early)?
+        .map_err(|error| Ended::Early(error.to_string()))?;
+    let question: Question =
+        wire::decode(&bytes).map_err(|error| Ended::Nonsense(error.to_string()))?;
     drop(bytes);
     if matches!(question, Question::Ask { .. }) {
         context.hosts.answered.fetch_add(1, Ordering::Relaxed);
@@ -301,11 +334,11 @@ async fn answer(
             _ = alive.tick() => Some(Told::Alive),
         };
         let Some(next) = next else { break };
-        send.write_all(&near::frame(&wire::encode(&next))).await?;
+        let frame = near::frame(&wire::encode(&next));
+        send.write_all(&frame).await.map_err(Ended::early)?;
         alive.reset();
     }
-    send.finish()?;
-    Ok(())
+    send.finish().map_err(Ended::early)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

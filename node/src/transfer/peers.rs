@@ -62,11 +62,11 @@ impl Peers {
             if address.port() == 0 || address.ip().is_unspecified() {
                 continue;
             }
-            if state.addresses.len() < limits::ADDRESSES_PER_PEER_MAX
-                && state.addresses.insert(address)
-            {
-                // A new way to reach it is worth a try at once.
+            if !state.addresses.contains(&address) {
+                // A new way to reach it is worth a try at once, and more than the oldest one.
                 state.retry_at = None;
+                state.addresses.push_front(address);
+                state.addresses.truncate(limits::ADDRESSES_PER_PEER_MAX);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! One peer: where it is, the connections with it, and what goes on.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -34,7 +34,8 @@ pub(super) struct Peer {
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) addresses: BTreeSet<SocketAddr>,
+    /// The newest first.
+    pub(super) addresses: VecDeque<SocketAddr>,
     pub(super) connections: Vec<Connection>,
     /// The TCP connection on which the peer's blobs are watched, where QUIC does not reach it.
     pub(super) watcher: Option<Watcher>,
@@ -85,7 +86,7 @@ impl Peer {
             dial_tcp: tokio::sync::Mutex::new(()),
             observations: Arc::new(Semaphore::new(OBSERVATIONS_PER_PEER_MAX)),
             state: Mutex::new(State {
-                addresses: BTreeSet::new(),
+                addresses: VecDeque::new(),
                 connections: Vec::new(),
                 watcher: None,
                 inbound: VecDeque::new(),
