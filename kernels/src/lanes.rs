@@ -19,10 +19,25 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    /// The best one of this processor.
+    /// The best one of this processor, or the one of it that `WEFT_KERNELS` names, to compare them.
     pub(crate) fn here() -> Self {
         static HERE: OnceLock<Class> = OnceLock::new();
-        *HERE.get_or_init(|| Self::all()[0])
+        *HERE.get_or_init(|| {
+            let all = Self::all();
+            let wanted = std::env::var("WEFT_KERNELS").unwrap_or_default();
+            let found = all.iter().find(|class| class.name() == wanted);
+            *found.unwrap_or(&all[0])
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "x86_64-avx512vnni",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "x86_64-avx2",
+            Self::Portable => "portable",
+        }
     }
 
     /// All that this processor has, the best first.
@@ -47,13 +62,7 @@ impl Class {
 
 /// Which kernels compute here. Two processors of one class compute the same numbers to the last bit.
 pub fn class_name() -> &'static str {
-    match Class::here() {
-        #[cfg(target_arch = "x86_64")]
-        Class::Avx512 => "x86_64-avx512vnni",
-        #[cfg(target_arch = "x86_64")]
-        Class::Avx2 => "x86_64-avx2",
-        Class::Portable => "portable",
-    }
+    Class::here().name()
 }
 
 /// Runs a function that is generic over [`Lanes`] with the instructions of a class.

@@ -33,11 +33,20 @@ impl Engine {
     /// # Errors
     /// When it cannot be loaded.
     pub fn start(model: &Path, threads: usize) -> Result<Self> {
+        Self::start_with(model, threads, "")
+    }
+
+    /// The same with the kernels of another class, if this processor has them.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub fn start_with(model: &Path, threads: usize, kernels: &str) -> Result<Self> {
         let mut child = Command::new(program::binary()?)
             .arg("engine")
             .arg(model)
             .args(["--parallel", &SLOTS.to_string()])
             .args(["--threads", &threads.to_string()])
+            .env("WEFT_KERNELS", kernels)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

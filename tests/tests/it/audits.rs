@@ -319,7 +319,7 @@ fn honest_receipts_hold_and_cheats_do_not() -> Result<()> {
     let asked = texts(count);
     let formats = ["", "wren-3m.Q8_0.gguf", "wren-3m.Q4_K_M.gguf"];
     let mut found = Found::default();
-    let mut served = Vec::new();
+    let (mut served, mut strange) = (Vec::new(), Vec::new());
     eprintln!("| receipts | differ | a logit: least / median / most | mean | gap |");
     for name in formats {
         let mut one = Engine::start(&model(name), 1)?;
@@ -331,6 +331,16 @@ fn honest_receipts_hold_and_cheats_do_not() -> Result<()> {
         let by_two = self::answers(&mut two, &asked)?;
         let what = format!("honest, {weights}, 2 threads, checked with 1");
         found.honest(what, audit(&mut one, &by_two)?);
+
+        // Another processor.
+        for class in ["x86_64-avx2", "portable"] {
+            let mut other = Engine::start_with(&model(name), 2, class)?;
+            if other.description.kernel_class != one.description.kernel_class {
+                let what = format!("honest, {weights}, checked with {class}");
+                found.honest(what, audit(&mut other, &answers)?);
+                strange.push((weights.clone(), class, other));
+            }
+        }
 
         // A token that somebody changed before the answer was told.
         let mut edited = answers.clone();
@@ -371,8 +381,15 @@ fn honest_receipts_hold_and_cheats_do_not() -> Result<()> {
     }
     for (cheap, dear) in [(1, 0), (2, 0), (2, 1)] {
         let mut answers = served[cheap].0.clone();
-        let what = format!("{} as {}", weights(&answers), weights(&served[dear].0));
+        let claimed = weights(&served[dear].0).to_owned();
+        let what = format!("{} as {claimed}", weights(&answers));
         claim(&mut answers, &served[dear].0);
+        for (_, class, auditor) in strange.iter_mut().filter(|(own, ..)| *own == claimed) {
+            tell(
+                &format!("{what}, checked with {class}"),
+                &audit(auditor, &answers)?,
+            );
+        }
         found.cheat(what, audit(&mut served[dear].1, &answers)?);
     }
     found.check()
