@@ -4,6 +4,7 @@ usage: seeds.py REPOSITORY CORPUS
 """
 
 import hashlib
+import json as jsons
 import pathlib
 import re
 import struct
@@ -63,6 +64,20 @@ def main():
         ('{"\\u0061":{"dtype":"F4","shape":[0,2],"data_offsets":[0,0]}}', 0),
     ):
         seed("safetensors", struct.pack("<Q", len(json)) + json.encode() + bytes(data))
+
+    found = set()
+    config = jsons.loads((weights / "tokenizer_config.json").read_text())
+    found.add(config.get("chat_template") or "")
+    found.update((
+        "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m.content | trim }}{% endfor %}",
+        "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + loop.index %}{% endfor %}{{ ns.n }}",
+        "{% macro f(x) %}{{ x }}{% if x %}{{ f(x[1:]) }}{% endif %}{% endmacro %}{{ f('abc') }}",
+        "{{ raise_exception('no') }}{{ strftime_now('%Y') }}{{ messages | tojson(indent=2) }}",
+        "{{ messages | map(attribute='role') | join(', ') }}{{ range(3) | list }}{{ 'a' * 3 ~ 2 ** 8 // 3 }}",
+        "{%- if messages[0]['role'] == 'system' -%}{{ messages[0].content.split(' ')[-1].strip() }}{%- endif -%}\0[]",
+    ))
+    for template in found:
+        seed("templates", template.encode())
 
     def text(content):
         return struct.pack("<Q", len(content)) + content

@@ -3,6 +3,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
+use weft_engine::Template;
 use weft_protocol::{
     accept::{EquivocationProof, RepositoryRecord},
     codec::{self, Object},
@@ -165,5 +166,20 @@ fn sound(header: &Header, size: u64) {
         assert!(tensor.offset >= end, "{tensor:?} overlaps");
         end = tensor.offset + tensor.len;
         assert!(end <= size, "{tensor:?}");
+    }
+}
+
+/// What a template sees if the input names nothing.
+const CONVERSATION: &str = r#"[{"role":"system","content":"Be brief."},{"role":"user","content":"Hi"}]"#;
+
+/// A template may be refused, or refuse, but it comes to an end. Before the first zero byte stands the template, after it
+/// a conversation.
+pub fn templates(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let (source, messages) = text.split_once('\0').unwrap_or((text, CONVERSATION));
+    if let Ok(template) = Template::new(source) {
+        let _ = template.try_out(messages);
     }
 }
