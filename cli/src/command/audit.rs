@@ -16,12 +16,12 @@ use crate::{
 #[command(after_help = "\
 Examples:
   weft audit 3f9a                                 computes the answer's logits again on this node
-  weft audit 3f9a --peer                          on another peer that hosts the model, which can then read
-                                                  the prompt and the answer
+  weft audit 3f9a --peer                          on another peer that hosts the model: it can then
+                                                  read the prompt and the answer
   weft audit answer.receipt                       a file that `weft receipts ID` wrote elsewhere
 
-Exit code 4: the receipt does not hold. The peer that signed it is then not asked for a day, and this node signs
-a complaint.")]
+Exit code 4: the receipt does not hold. The peer that signed it is then not asked for a day, and
+this node signs a complaint.")]
 pub(crate) struct Arguments {
     /// The id of a receipt, the start of one, or a file
     #[arg(value_name = "RECEIPT")]

@@ -17,9 +17,9 @@ Examples:
   weft host alice/tiny --to NODE --to NODE        only these nodes, by their ids (`weft status`)
   weft host                                       list what is hosted
 
-The model must be complete here. It is announced until `weft unhost`. Your node can read what it is asked.
-Strangers get one answer at a time and 4,096 tokens of prompt and answer; each answer ends with a signed
-receipt that others can check.")]
+The model must be complete here. It is announced until `weft unhost`. Your node can read what it is
+asked. Strangers get one answer at a time and 4,096 tokens of prompt and answer; each answer ends
+with a signed receipt that others can check.")]
 pub(crate) struct Arguments {
     /// What to answer questions about
     #[arg(value_name = "REF")]
