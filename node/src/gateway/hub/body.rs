@@ -30,9 +30,10 @@ use crate::{
 
 /// How long the first bytes may take before the client is told to come again.
 pub(super) const FIRST_BYTES: Duration = Duration::from_secs(8);
-/// How often it is judged whether a file comes fast enough to wait for all of it: on a slow line a client waits no longer
-/// than this.
+/// How often it is judged whether a file comes fast enough to wait for all of it.
 const JUDGED_EVERY: Duration = Duration::from_secs(1);
+/// How long nothing of it may come: peers have to be found first.
+const NOTHING_MAX: Duration = Duration::from_secs(3);
 /// Silence on a connection that is broken by one byte.
 const SILENCE: Duration = Duration::from_secs(4);
 /// What is held back to break silences with: enough for half an hour.
@@ -70,6 +71,7 @@ pub(super) async fn whole(hub: &Hub, repo: &Repo, commit: &Commit, file: &File) 
     let mut reading = transfer.reading(file.blake3);
     reading.at(0..file.size).await;
     let began = Instant::now();
+    let mut first = None;
     let mut judging = time::interval_at(began + JUDGED_EVERY, JUDGED_EVERY);
     let arrives = async {
         while !local.is_complete() {
@@ -78,10 +80,23 @@ pub(super) async fn whole(hub: &Hub, repo: &Repo, commit: &Commit, file: &File) 
                     return;
                 },
                 _ = judging.tick() => {
-                    if !is_in_time(local.ready_from(0), file.size, began.elapsed()) {
+                    let left = FIRST_BYTES.saturating_sub(began.elapsed());
+                    let promises = match first {
+                        None => began.elapsed() < NOTHING_MAX,
+                        Some((since, before)) => {
+                            let came = local.ready_from(0) - before;
+                            is_in_time(came, Instant::now() - since, file.size - local.ready_from(0), left)
+                        }
+                    };
+                    if !promises {
                         return;
                     }
                 }
+            }
+            let here = local.ready_from(0);
+            if first.is_none() && here > 0 {
+                first = Some((Instant::now(), here));
+                judging.reset();
             }
         }
     };
@@ -91,9 +106,9 @@ pub(super) async fn whole(hub: &Hub, repo: &Repo, commit: &Commit, file: &File) 
     drop((reading, reader));
 }
 
-/// Whether what is here after `waited` promises all of `size` bytes before the client has waited too long.
-fn is_in_time(here: u64, size: u64, waited: Duration) -> bool {
-    u128::from(here) * FIRST_BYTES.as_millis() >= u128::from(size) * waited.as_millis()
+/// Whether the rest of a file, of which so much `came` in a time, comes in the time that is `left`.
+fn is_in_time(came: u64, taken: Duration, rest: u64, left: Duration) -> bool {
+    u128::from(came) * left.as_millis() >= u128::from(rest) * taken.as_millis()
 }
 
 async fn stream(
