@@ -7,12 +7,12 @@ pub(super) fn prepare(source: &str) -> String {
     while let Some(at) = rest.find("{%") {
         let (before, tag) = rest.split_at(at);
         prepared.push_str(before);
-        let Some(end) = tag.find("%}") else {
+        let Some((inside, _)) = tag.get(2..).and_then(|tag| tag.split_once("%}")) else {
             rest = tag;
             break;
         };
-        let (tag, after) = tag.split_at(end + 2);
-        let word = tag[2..end].trim_matches(['-', '+', ' ', '\n', '\r', '\t']);
+        let (tag, after) = tag.split_at(inside.len() + 4);
+        let word = inside.trim_matches(['-', '+', ' ', '\n', '\r', '\t']);
         match word {
             "generation" => prepared.push_str(&tag.replacen("generation", "if true", 1)),
             "endgeneration" => prepared.push_str(&tag.replacen("endgeneration", "endif", 1)),
@@ -34,5 +34,13 @@ mod tests {
             prepare("{%- generation -%}a{% if b %}{{ c }}{% endif %}{% endgeneration %} {%"),
             "{%- if true -%}a{% if b %}{{ c }}{% endif %}{% endif %} {%"
         );
+    }
+
+    /// Found by fuzzing: a tag cannot end within the two signs that open it.
+    #[test]
+    fn a_tag_without_an_inside_stays_as_it_is() {
+        for source in ["{%}", "{%}{% x %}", "{%%}", "{%", "é{%é%}é"] {
+            assert_eq!(prepare(source), source);
+        }
     }
 }
