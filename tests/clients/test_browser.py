@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import threading
@@ -181,12 +182,14 @@ def visit(page, name, folder):
         f"http://{name}:{server.server_address[1]}/",
     ]
     log = open(folder / "browser.log", "ab")
-    browser = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)})
+    # A group of its own: what is started may be a script, whose end would leave the browser behind.
+    browser = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)},
+                               start_new_session=True)
     try:
         if not there.wait(120):
             raise AssertionError("the page did not run: " + (folder / "browser.log").read_text()[-3000:])
     finally:
-        browser.terminate()
+        os.killpg(browser.pid, signal.SIGKILL)
         browser.wait()
         server.shutdown()
         server.server_close()
