@@ -70,12 +70,7 @@ impl Operations {
     /// Stops that.
     pub(crate) async fn unhost(&self, request: UnhostRequest) -> Result<Done, ErrorBody> {
         let target = self.target(&request.reference).await?;
-        let revision = match &target.selector {
-            Selector::Latest => None,
-            Selector::Reference(_) | Selector::Revision(_) | Selector::Prefix(_) => {
-                Some(self.held_revision(&target).await?)
-            }
-        };
+        let revision = self.held_or_all(&target).await?;
         let mut pending = self
             .service
             .command(Command::Host {

@@ -29,12 +29,7 @@ impl Operations {
     /// Stops keeping and offering.
     pub(crate) async fn unseed(&self, request: UnseedRequest) -> Result<Done, ErrorBody> {
         let target = self.target(&request.reference).await?;
-        let revision = match &target.selector {
-            Selector::Latest => None,
-            Selector::Reference(_) | Selector::Revision(_) | Selector::Prefix(_) => {
-                Some(self.held_revision(&target).await?)
-            }
-        };
+        let revision = self.held_or_all(&target).await?;
         let mut pending = self
             .service
             .command(Command::Unseed {
@@ -46,6 +41,19 @@ impl Operations {
         Ok(Done {
             message: Some(format!("`{}` is no longer seeded", target.repository)),
         })
+    }
+
+    /// Which revision held here a target names; `None`, for all of them, where it names none.
+    pub(super) async fn held_or_all(
+        &self,
+        target: &super::names::Target,
+    ) -> Result<Option<weft_protocol::id::RevisionId>, ErrorBody> {
+        match &target.selector {
+            Selector::Latest => Ok(None),
+            Selector::Reference(_) | Selector::Revision(_) | Selector::Prefix(_) => {
+                self.held_revision(target).await.map(Some)
+            }
+        }
     }
 
     /// Which revision held here a target names.

@@ -84,8 +84,11 @@ pub(super) async fn whole(hub: &Hub, repo: &Repo, commit: &Commit, file: &File) 
                     let promises = match first {
                         None => began.elapsed() < NOTHING_MAX,
                         Some((since, before)) => {
-                            let came = local.ready_from(0) - before;
-                            is_in_time(came, Instant::now() - since, file.size - local.ready_from(0), left)
+                            let here = local.ready_from(0);
+                            // What turns out to be damaged is not here any more.
+                            let (came, rest) =
+                                (here.saturating_sub(before), file.size.saturating_sub(here));
+                            is_in_time(came, Instant::now() - since, rest, left)
                         }
                     };
                     if !promises {
