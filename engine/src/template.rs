@@ -1,19 +1,34 @@
 //! Conversations into prompts, by the template that a model brings along.
 //!
-//! A template is a stranger's program. It runs with a bounded number of steps, depth and output, sees nothing but the
-//! conversation, and can do nothing but return text.
+//! A template is a stranger's program. It is read and run here, by an interpreter of our own for the part of Jinja that
+//! templates use: with a bounded number of steps, of bytes made and of levels, and with nothing in sight but the
+//! conversation. See `docs/decisions/0031-templates-by-an-interpreter-of-our-own.md`.
+//!
+//! Reading order: `meter` (what a run may cost), `syntax`, `lexer` and `parser` (what is read), `value`, `machine` (what
+//! runs), `operators`, `filters`, `predicates`, `methods`, `functions` (what it can do).
 
+mod filters;
 mod functions;
-mod source;
+mod given;
+mod json;
+mod lexer;
+mod machine;
+mod meter;
+mod methods;
+mod operators;
+mod parser;
+mod predicates;
+mod show;
+mod syntax;
 mod value;
 
-use std::{
-    io::{self, Write},
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::{collections::HashMap, thread};
 
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context, value::ValueKind};
-use value::Ordered;
+use json::Ordered;
+use machine::{Machine, PROMPT_LEN_MAX};
+use meter::{Fault, MADE_MAX, Meter};
+use syntax::Block;
+use value::Value;
 use weft_protocol::infer::Refusal;
 
 use crate::{
@@ -23,19 +38,14 @@ use crate::{
 
 /// Longest template. Those in use have up to 20 KB.
 const TEMPLATE_LEN_MAX: usize = 256 * 1024;
-/// Steps: those in use take some hundred for each message.
-const FUEL: u64 = 5_000_000;
-/// Templates that call their own macros go three or four levels deep.
-const DEPTH_MAX: usize = 64;
-/// Longest prompt in bytes.
-const PROMPT_LEN_MAX: usize = 8 * 1024 * 1024;
-/// What the only template of an environment is called.
-const NAME: &str = "chat";
+/// The stack that reading and running get: enough for the deepest nesting that is allowed, in a build without
+/// optimisation.
+const STACK: usize = 32 * 1024 * 1024;
 
 /// A chat template, ready for use.
 #[derive(Debug)]
 pub struct Template {
-    environment: Environment<'static>,
+    block: Block,
     source: String,
 }
 
@@ -51,21 +61,16 @@ impl Template {
                 source.len()
             )));
         }
-        let mut environment = Environment::empty();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
-        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-        environment.set_recursion_limit(DEPTH_MAX);
-        environment.set_fuel(Some(FUEL));
-        functions::add(&mut environment);
-        let prepared = source::prepare(source);
-        catch_unwind(AssertUnwindSafe(|| {
-            environment.add_template_owned(NAME, prepared)
-        }))
-        .unwrap_or_else(|_| Err(ErrorKind::SyntaxError.into()))
-        .map_err(|error| broken(format!("the chat template is none: {}", tell(&error))))?;
+        let block = apart(|| {
+            parser::parse(source).map_err(|(line, fault)| match fault {
+                Fault::Failed(why) => {
+                    broken(format!("the chat template is none: line {line}: {why}"))
+                }
+                fault => refuse(fault, line),
+            })
+        })?;
         Ok(Self {
-            environment,
+            block,
             source: source.to_owned(),
         })
     }
@@ -83,29 +88,27 @@ impl Template {
         proceed: bool,
         names: &Names,
     ) -> Result<String, Refusal> {
-        let messages = parse(messages, "messages")?;
-        let tools = tools.map(|tools| parse(tools, "tools")).transpose()?;
-        let last = messages.len().and_then(|len| len.checked_sub(1));
-        let last = last.and_then(|last| messages.get_item_by_index(last).ok());
-        let last = last.and_then(|last| last.get_attr("content").ok());
-        let last = last.and_then(|content| content.as_str().map(str::to_owned));
-        let prompt = self.run(&sees(&messages, tools, !proceed, names))?;
-        if !proceed {
-            return Ok(prompt);
-        }
-        // What the template puts behind the last message would end it.
-        let last = last.unwrap_or_default();
-        [last.as_str(), last.trim()]
-            .iter()
-            .find_map(|last| Some(&prompt[..prompt.rfind(last)? + last.len()]))
-            .map(str::to_owned)
-            .ok_or_else(|| invalid("the chat template does not show the last message as it is"))
+        apart(|| {
+            let messages = parse(messages, "messages")?;
+            let tools = tools.map(|tools| parse(tools, "tools")).transpose()?;
+            let last = last_content(&messages);
+            let prompt = self.run(sees(messages, tools, !proceed, names))?;
+            if !proceed {
+                return Ok(prompt);
+            }
+            // What the template puts behind the last message would end it.
+            let last = last.unwrap_or_default();
+            [last.as_str(), last.trim()]
+                .iter()
+                .find_map(|last| Some(&prompt[..prompt.rfind(last)? + last.len()]))
+                .map(str::to_owned)
+                .ok_or_else(|| invalid("the chat template does not show the last message as it is"))
+        })
     }
 
     /// The conversation as it stands, with nothing opened for the model.
     pub(crate) fn close(&self, messages: &str, names: &Names) -> Result<String, Refusal> {
-        let messages = parse(messages, "messages")?;
-        self.run(&sees(&messages, None, false, names))
+        apart(|| self.run(sees(parse(messages, "messages")?, None, false, names)))
     }
 
     /// The prompt of a conversation, a JSON array, without a vocabulary.
@@ -116,102 +119,88 @@ impl Template {
         self.render(messages, None, false, &Names::default())
     }
 
-    fn run(&self, context: &Value) -> Result<String, Refusal> {
-        let template = self
-            .environment
-            .get_template(NAME)
-            .map_err(|error| broken(tell(&error)))?;
-        let mut prompt = Bounded::default();
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            template
-                .render_captured_to(context, &mut prompt)
-                .map(|_| ())
-        }));
-        match outcome {
-            Err(_) => return Err(broken("the chat template cannot be run")),
-            Ok(Err(_)) if prompt.full => {
-                return Err(broken(format!(
-                    "the chat template writes more than {PROMPT_LEN_MAX} bytes"
-                )));
-            }
-            Ok(Err(error)) => return Err(refuse(&error)),
-            Ok(Ok(())) => {}
-        }
-        String::from_utf8(prompt.bytes).map_err(|_| broken("the chat template writes no text"))
+    fn run(&self, sees: HashMap<syntax::Name, Value>) -> Result<String, Refusal> {
+        let meter = Meter::default();
+        let mut machine = Machine::new(&meter, sees);
+        let outcome = machine.render(&self.block);
+        outcome.map_err(|fault| refuse(fault, machine.line))
     }
+}
+
+/// Does something on a thread with a stack that is known.
+fn apart<T: Send>(work: impl FnOnce() -> Result<T, Refusal> + Send) -> Result<T, Refusal> {
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .name("template".to_owned())
+            .stack_size(STACK)
+            .spawn_scoped(scope, work)
+            .map_err(|error| broken(format!("no thread for the chat template: {error}")))?
+            .join()
+            .unwrap_or_else(|_| Err(broken("the chat template cannot be run")))
+    })
+}
+
+fn last_content(messages: &Value) -> Option<String> {
+    let Value::List(messages) = messages else {
+        return None;
+    };
+    let Some(Value::Map(last)) = messages.items.last() else {
+        return None;
+    };
+    let content = last
+        .entries
+        .iter()
+        .find(|(key, _)| key.text() == Some("content"));
+    content.and_then(|(_, content)| content.text().map(str::to_owned))
 }
 
 /// What a template sees.
-fn sees(messages: &Value, tools: Option<Value>, open: bool, names: &Names) -> Value {
-    let tools = tools.filter(|tools| tools.len().is_some_and(|len| len > 0));
-    context! {
-        messages,
-        tools => tools.unwrap_or_else(|| ().into()),
-        documents => (),
-        add_generation_prompt => open,
-        bos_token => names.bos.as_deref().unwrap_or_default(),
-        eos_token => names.eos.as_deref().unwrap_or_default(),
-        unk_token => names.unk.as_deref().unwrap_or_default(),
-        pad_token => names.pad.as_deref().unwrap_or_default(),
-    }
-}
-
-/// Output up to a length.
-#[derive(Debug, Default)]
-struct Bounded {
-    bytes: Vec<u8>,
-    full: bool,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > PROMPT_LEN_MAX {
-            self.full = true;
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn sees(
+    messages: Value,
+    tools: Option<Value>,
+    open: bool,
+    names: &Names,
+) -> HashMap<syntax::Name, Value> {
+    let name = |name: &Option<String>| Value::literal(name.as_deref().unwrap_or_default());
+    [
+        ("messages", messages),
+        ("tools", tools.filter(Value::is_true).unwrap_or(Value::None)),
+        ("documents", Value::None),
+        ("add_generation_prompt", Value::Bool(open)),
+        ("bos_token", name(&names.bos)),
+        ("eos_token", name(&names.eos)),
+        ("unk_token", name(&names.unk)),
+        ("pad_token", name(&names.pad)),
+    ]
+    .map(|(name, value)| (name.into(), value))
+    .into()
 }
 
 fn parse(text: &str, what: &str) -> Result<Value, Refusal> {
     let Ordered(value) = serde_json::from_str(text)
         .map_err(|error| invalid(format!("`{what}` is no JSON: {error}")))?;
-    if value.kind() != ValueKind::Seq {
+    if !matches!(value, Value::List(_)) {
         return Err(invalid(format!("`{what}` is no array")));
     }
     Ok(value)
 }
 
-/// What a template says when it refuses a conversation.
-const RAISED: &str = "\u{1}raised\u{1}";
-
-fn refuse(error: &minijinja::Error) -> Refusal {
-    if error.kind() == ErrorKind::OutOfFuel {
-        return broken("the chat template does not come to an end");
+fn refuse(fault: Fault, line: u32) -> Refusal {
+    match fault {
+        Fault::Raised(message) => invalid(message),
+        Fault::Failed(why) => {
+            let why: String = why.chars().take(500).collect();
+            broken(format!("the chat template fails in line {line}: {why}"))
+        }
+        Fault::Steps => broken("the chat template does not come to an end"),
+        Fault::Made => broken(format!(
+            "the chat template makes texts and lists of more than {MADE_MAX} bytes"
+        )),
+        Fault::Prompt => broken(format!(
+            "the chat template writes more than {PROMPT_LEN_MAX} bytes"
+        )),
+        Fault::Depth => broken(format!("the chat template goes too deep in line {line}")),
     }
-    let detail = error.detail().unwrap_or_default();
-    match detail.strip_prefix(RAISED) {
-        Some(message) => invalid(message),
-        None => broken(format!("the chat template fails: {}", tell(error))),
-    }
-}
-
-fn tell(error: &minijinja::Error) -> String {
-    let line = error
-        .line()
-        .map(|line| format!(" in line {line}"))
-        .unwrap_or_default();
-    let detail = error
-        .detail()
-        .map(|detail| format!(": {detail}"))
-        .unwrap_or_default();
-    let text = format!("{}{line}{detail}", error.kind());
-    text.chars().take(500).collect()
 }
 
 #[cfg(test)]

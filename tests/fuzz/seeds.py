@@ -76,6 +76,8 @@ def main():
         "{{ messages | map(attribute='role') | join(', ') }}{{ range(3) | list }}{{ 'a' * 3 ~ 2 ** 8 // 3 }}",
         "{%- if messages[0]['role'] == 'system' -%}{{ messages[0].content.split(' ')[-1].strip() }}{%- endif -%}\0[]",
     ))
+    cases = jsons.loads((repository / "engine/fixtures/templates.json").read_text())["cases"]
+    found.update(case["source"] for case in cases)
     for template in found:
         seed("templates", template.encode())
 

@@ -1,106 +1,99 @@
 //! What templates may call, and nothing else.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use minijinja::{Environment, Error, ErrorKind, Value, filters, functions, tests, value::Kwargs};
-use serde::Serialize;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use super::{
+    given::{Given, Optional},
+    meter::{Fault, Meter, fail},
+    value::Value,
+};
 
-use super::RAISED;
+/// Their names.
+pub(super) const NAMES: [&str; 5] = [
+    "raise_exception",
+    "strftime_now",
+    "namespace",
+    "range",
+    "dict",
+];
+/// Longest range.
+const RANGE_MAX: usize = 100_000;
 
-/// Adds the functions, filters and tests that templates use.
-pub(super) fn add(environment: &mut Environment<'static>) {
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_function("raise_exception", |message: String| {
-        Err::<(), _>(Error::new(
-            ErrorKind::InvalidOperation,
-            format!("{RAISED}{message}"),
-        ))
-    });
-    environment.add_function("strftime_now", strftime_now);
-    environment.add_function("namespace", functions::namespace);
-    environment.add_function("range", functions::range);
-    environment.add_function("dict", functions::dict);
-    environment.add_filter("tojson", to_json);
-    environment.add_filter("string", |value: Value| value.to_string());
-    macro_rules! filters {
-        ($($name:literal => $filter:ident),* $(,)?) => { $(environment.add_filter($name, filters::$filter);)* };
-    }
-    filters! {
-        "abs" => abs, "attr" => attr, "batch" => batch, "bool" => bool, "capitalize" => capitalize, "d" => default,
-        "default" => default, "dictsort" => dictsort, "e" => escape, "first" => first, "float" => float,
-        "groupby" => groupby, "indent" => indent, "int" => int, "items" => items, "join" => join, "last" => last,
-        "length" => length, "count" => length, "lines" => lines, "list" => list, "lower" => lower, "map" => map,
-        "max" => max, "min" => min, "reject" => reject, "rejectattr" => rejectattr, "replace" => replace,
-        "reverse" => reverse, "round" => round, "safe" => safe, "select" => select, "selectattr" => selectattr,
-        "slice" => slice, "sort" => sort, "split" => split, "sum" => sum, "title" => title, "trim" => trim,
-        "unique" => unique, "upper" => upper,
-    }
-    macro_rules! tests {
-        ($($name:literal => $test:ident),* $(,)?) => { $(environment.add_test($name, tests::$test);)* };
-    }
-    tests! {
-        "boolean" => is_boolean, "defined" => is_defined, "undefined" => is_undefined, "none" => is_none,
-        "divisibleby" => is_divisibleby, "endingwith" => is_endingwith, "startingwith" => is_startingwith,
-        "eq" => is_eq, "equalto" => is_eq, "==" => is_eq, "ne" => is_ne, "!=" => is_ne, "even" => is_even,
-        "odd" => is_odd, "false" => is_false, "true" => is_true, "float" => is_float, "integer" => is_integer,
-        "number" => is_number, "ge" => is_ge, ">=" => is_ge, "gt" => is_gt, ">" => is_gt, "le" => is_le,
-        "<=" => is_le, "lt" => is_lt, "<" => is_lt, "in" => is_in, "iterable" => is_iterable,
-        "lower" => is_lower, "upper" => is_upper, "mapping" => is_mapping, "sequence" => is_sequence,
-        "string" => is_string, "sameas" => is_sameas,
-    }
-}
-
-/// JSON as Python writes it: a space after each colon and comma, nothing escaped that need not be.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the type that filters get their options as"
-)]
-fn to_json(value: &Value, indent: Option<usize>, options: Kwargs) -> Result<String, Error> {
-    let indent = indent.or(options.get::<Option<usize>>("indent")?);
-    // Accepted and without effect: text is never escaped beyond need, and keys keep their order.
-    let _ = options.get::<Option<bool>>("ensure_ascii")?;
-    let _ = options.get::<Option<bool>>("sort_keys")?;
-    let _ = options.get::<Option<Value>>("separators")?;
-    options.assert_all_used()?;
-    let mut bytes = Vec::new();
-    let written = match indent {
-        Some(width) => {
-            let spaces = b" ".repeat(width.min(16));
-            let formatter = PrettyFormatter::with_indent(&spaces);
-            value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter))
+pub(super) fn call(meter: &Meter, name: &str, given: Given) -> Result<Value, Fault> {
+    match name {
+        "raise_exception" => {
+            let [message] = given.bind(name, ["message"])?;
+            let message = message.text_or("", meter)?;
+            Err(Fault::Raised(message.chars().take(2_000).collect()))
         }
-        None => value.serialize(&mut Serializer::with_formatter(&mut bytes, Spaced)),
-    };
-    written.map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-    String::from_utf8(bytes).map_err(|_| ErrorKind::BadSerialization.into())
+        "strftime_now" => {
+            let [format] = given.bind(name, ["format"])?;
+            meter.text(&strftime_now(&format.text_or("", meter)?))
+        }
+        "range" => range(meter, given),
+        "dict" | "namespace" => {
+            let entries = entries(meter, name, given)?;
+            if name == "dict" {
+                return meter.map(entries);
+            }
+            meter.make(64 + entries.len() * 64)?;
+            let mut space = std::collections::HashMap::new();
+            for (key, value) in entries {
+                let Value::Text(key) = key else {
+                    return fail("attributes have names");
+                };
+                if value.depth().is_none() {
+                    return fail("namespaces hold data only");
+                }
+                space.insert(key, value);
+            }
+            Ok(Value::Space(Rc::new(RefCell::new(space))))
+        }
+        _ => fail(format!("there is no function `{name}`")),
+    }
 }
 
-struct Spaced;
+/// What a map begins with: another map, and what is named.
+fn entries(meter: &Meter, name: &str, given: Given) -> Result<Vec<(Value, Value)>, Fault> {
+    let mut entries = match given.positional.as_slice() {
+        [] => Vec::new(),
+        [Value::Map(map)] => {
+            meter.make(map.entries.len() * 64)?;
+            map.entries.clone()
+        }
+        _ => return fail(format!("`{name}` takes a map, and values with names")),
+    };
+    let named = given.named.into_iter();
+    entries.extend(named.map(|(name, value)| (Value::Text(name), value)));
+    Ok(entries)
+}
 
-impl Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
+fn range(meter: &Meter, given: Given) -> Result<Value, Fault> {
+    let [first, second, step] = given.bind("range", ["start", "stop", "step"])?;
+    let (start, stop) = match second {
+        Some(_) => (first.int_or(0)?, second.int_or(0)?),
+        None => (0, first.int_or(0)?),
+    };
+    let step = step.int_or(1)?;
+    if step == 0 {
+        return fail("a range with a step of zero");
     }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
+    let mut items = meter.items();
+    let mut at = start;
+    let mut count = 0;
+    while (step > 0 && at < stop) || (step < 0 && at > stop) {
+        count += 1;
+        if count > RANGE_MAX {
+            return fail(format!("a range has more than {RANGE_MAX} numbers"));
+        }
+        items.push(Value::Int(at.into()))?;
+        at = at.saturating_add(step);
     }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-    ) -> std::io::Result<()> {
-        writer.write_all(b": ")
-    }
+    items.finish()
 }
 
 const MONTHS: [&str; 12] = [

@@ -1,5 +1,7 @@
 //! Templates as models have them, and templates as enemies have them.
 
+mod hostile;
+
 use super::*;
 
 fn names() -> Names {
@@ -16,6 +18,10 @@ const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['
 const MESSAGES: &str =
     r#"[{"role":"user","content":"Hi <b>"},{"role":"assistant","content":"Yes"}]"#;
 
+fn prompt(source: &str) -> Result<String, Refusal> {
+    Template::new(source)?.render(MESSAGES, None, false, &names())
+}
+
 #[test]
 fn conversations_become_prompts() {
     let template = Template::new(CHATML).unwrap();
@@ -29,6 +35,24 @@ fn conversations_become_prompts() {
         open,
         "<|im_start|>user\nHi <b><|im_end|>\n<|im_start|>assistant\nYes"
     );
+}
+
+/// `fixtures/templates.py` has asked Jinja2 itself.
+#[test]
+fn templates_mean_what_they_mean_to_jinja() {
+    let content: serde_json::Value =
+        serde_json::from_str(include_str!("../../fixtures/templates.json")).unwrap();
+    let messages = content["messages"].as_str().unwrap();
+    let tools = content["tools"].as_str();
+    let cases = content["cases"].as_array().unwrap();
+    assert!(cases.len() > 40, "{} cases", cases.len());
+    for case in cases {
+        let source = case["source"].as_str().unwrap();
+        let template = Template::new(source).unwrap_or_else(|error| panic!("{source}: {error:?}"));
+        let prompt = template.render(messages, tools, false, &names());
+        let expected = case["prompt"].as_str().unwrap();
+        assert_eq!(prompt.as_deref(), Ok(expected), "{source}");
+    }
 }
 
 #[test]
@@ -59,38 +83,38 @@ fn arguments_of_calls_are_objects() {
 
 #[test]
 fn a_template_may_refuse() {
-    let template = Template::new("{{ raise_exception('roles must alternate') }}").unwrap();
-    let refusal = template.render(MESSAGES, None, false, &names());
+    let refusal = prompt("{{ raise_exception('roles must alternate') }}");
     assert_eq!(refusal, Err(invalid("roles must alternate")));
 }
 
 #[test]
-fn hostile_templates_come_to_an_end() {
-    let loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
-    let floods = "{% for a in range(99999) %}{{ 'x' * 99999 }}{% endfor %}";
-    let recurses = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
-    for source in [loops, floods, recurses] {
-        let template = Template::new(source).unwrap();
-        let refusal = template
-            .render(MESSAGES, None, false, &names())
-            .unwrap_err();
-        assert!(
-            matches!(refusal, Refusal::Broken(_)),
-            "{source}: {refusal:?}"
-        );
-    }
-    for source in [
-        "{% include 'a' %}",
-        "{% import 'a' as b %}",
-        "{% for %}",
-        "{{ open('/etc/passwd') }}",
+fn what_is_wrong_is_said_with_its_line() {
+    for (source, said) in [
+        ("\n{% for %}", "line 2"),
+        ("\n\n{{ 'a }}", "line 3"),
+        ("{% if true %}", "`endif` is missing"),
+        ("{% include 'a' %}", "no tag `include`"),
+        ("{% break %}", "belongs into a loop"),
+        ("{{ 1 + }}", "the end of the tag where a value belongs"),
+        (
+            "a\n{{ open('/etc/passwd') }}",
+            "line 2: there is no function `open`",
+        ),
+        ("{{ 'a' | shell }}", "no filter `shell`"),
+        ("{{ 'a' is odd }}", "no whole number"),
+        ("{{ x.y }}", "`y` of what is undefined"),
+        ("{{ 'a' + 1 }}", "cannot be calculated with"),
+        ("{{ 1 // 0 }}", "division by zero"),
+        (
+            "{{ 'a'.__class__ }}{{ 'a'.encode() }}",
+            "no method `encode`",
+        ),
+        ("{{ messages[0].items.__globals__ }}", "undefined"),
+        ("{% set a, b = [1] %}", "1 values for 2 variables"),
     ] {
-        let outcome = Template::new(source)
-            .and_then(|template| template.render(MESSAGES, None, false, &names()));
-        assert!(
-            matches!(outcome, Err(Refusal::Broken(_))),
-            "{source}: {outcome:?}"
-        );
+        match prompt(source) {
+            Err(Refusal::Broken(text)) => assert!(text.contains(said), "{source}: {text}"),
+            other => panic!("{source}: {other:?}"),
+        }
     }
-    assert!(Template::new(&"x".repeat(TEMPLATE_LEN_MAX + 1)).is_err());
 }
