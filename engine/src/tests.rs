@@ -1,6 +1,7 @@
 //! Whole models against what other engines say of them.
 
 mod architectures;
+mod converted;
 mod references;
 mod scheduling;
 

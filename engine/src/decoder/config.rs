@@ -167,3 +167,6 @@ fn alternating(count: usize, period: usize, window: usize, local: usize) -> Vec<
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

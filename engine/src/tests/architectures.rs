@@ -20,7 +20,7 @@ fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-fn values(name: &str, shape: &[usize], plus_one: bool) -> Vec<f32> {
+pub(super) fn values(name: &str, shape: &[usize], plus_one: bool) -> Vec<f32> {
     let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |seed, byte| {
         (seed ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     });
@@ -39,7 +39,7 @@ fn values(name: &str, shape: &[usize], plus_one: bool) -> Vec<f32> {
 }
 
 /// Writes a folder with the model of a fixture.
-fn write(fixture: &Value, folder: &Path) {
+pub(super) fn write(fixture: &Value, folder: &Path) {
     let mut header = serde_json::Map::new();
     let mut bytes = Vec::new();
     for tensor in fixture["tensors"].as_array().unwrap() {
@@ -78,11 +78,26 @@ fn tokenizer() -> Vec<u8> {
     serde_json::to_vec(&file).unwrap()
 }
 
-fn fixture(name: &str) -> Value {
+pub(super) fn fixture(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
         .join(format!("{name}.json"));
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// What a model says of each token, all at once.
+pub(super) fn logits(options: &Options, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let model = model::load(options).unwrap();
+    let Network::Decoder { decoder, .. } = &model.network else {
+        panic!("a decoder");
+    };
+    let mut cache = Cache::new(decoder.shape()).unwrap();
+    let mut chunk = [Chunk {
+        cache: &mut cache,
+        tokens,
+        wanted: (0..tokens.len()).collect(),
+    }];
+    decoder.forward(&mut chunk).unwrap()
 }
 
 /// With kernels of our own, and with candle's.

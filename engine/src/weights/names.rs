@@ -77,6 +77,20 @@ pub(crate) fn of_decoder(architecture: &str, name: &str) -> Option<String> {
     Some(format!("blk.{layer}.{part}.{ending}"))
 }
 
+/// The name that a tensor of a GGUF file has here: its own, but for experts that lie each for itself, as in files from
+/// before April 2024.
+pub(crate) fn of_gguf(name: &str) -> String {
+    let apart = || {
+        let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
+        let (part, rest) = rest.split_once('.')?;
+        let (expert, ending) = rest.split_once('.')?;
+        let is_expert = matches!(part, "ffn_gate" | "ffn_up" | "ffn_down")
+            && expert.bytes().all(|byte| byte.is_ascii_digit());
+        is_expert.then(|| format!("blk.{layer}.{part}_exps.{expert}.{ending}"))
+    };
+    apart().unwrap_or_else(|| name.to_owned())
+}
+
 /// Parts of names of encoders.
 const ENCODER_PARTS: [(&str, &str); 16] = [
     ("attention.self.query", "attn_q"),
@@ -172,6 +186,9 @@ mod tests {
             assert_eq!(of_decoder(architecture, theirs).as_deref(), Some(ours));
         }
         assert_eq!(of_decoder("llama", "model.rotary_emb.inv_freq"), None);
+        let old = of_gguf("blk.3.ffn_down.7.weight");
+        assert_eq!(old, "blk.3.ffn_down_exps.7.weight");
+        assert_eq!(of_gguf("blk.3.ffn_down.weight"), "blk.3.ffn_down.weight");
         let ours = of_encoder("bert.encoder.layer.2.output.LayerNorm.gamma");
         assert_eq!(ours.as_deref(), Some("blk.2.layer_output_norm.weight"));
         assert_eq!(of_encoder("embeddings.position_ids"), None);

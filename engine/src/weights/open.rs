@@ -144,7 +144,9 @@ pub(crate) fn bytes(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, Refusa
 impl Weights {
     /// The tensors of GGUF files.
     pub(crate) fn of_gguf(files: Vec<Mapped>, target: Target) -> Result<Self, Refusal> {
-        Self::read(files, Format::Gguf, target, |name| Some(name.to_owned()))
+        Self::read(files, Format::Gguf, target, |name| {
+            Some(names::of_gguf(name))
+        })
     }
 
     /// The tensors of a folder's safetensors; `rename` says what a tensor is called here.

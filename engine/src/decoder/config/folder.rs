@@ -1,15 +1,13 @@
 //! A decoder's configuration from the `config.json` of a folder.
 
+mod rope;
+
+use rope::ropes;
 use serde_json::Value;
 use weft_protocol::infer::Refusal;
 
-use super::{
-    Activation, CONTEXT_DEFAULT_MAX, Config, Experts, Layer, Norm, NormKind, alternating, unknown,
-};
-use crate::{
-    decoder::rope::{Rope, Scaling},
-    refusal::{broken, unsupported},
-};
+use super::{Activation, Config, Experts, Layer, Norm, NormKind, alternating, unknown};
+use crate::refusal::{broken, unsupported};
 
 struct Fields<'a>(&'a Value);
 
@@ -70,14 +68,20 @@ pub(crate) fn of_folder(config: &Value) -> Result<Config, Refusal> {
     let fields = Fields(config);
     let gemma = architecture.starts_with("gemma");
     let hidden = fields.need("hidden_size")?;
-    let heads = fields.need("num_attention_heads")?.max(1);
+    // Some files of this family leave out what is usual for it.
+    let or_usual = |key: &str, usual| match fields.whole(key) {
+        None if architecture == "gemma3" => Ok(usual),
+        _ => fields.need(key),
+    };
+    let heads = or_usual("num_attention_heads", 8)?.max(1);
     let count = fields.need("num_hidden_layers")?;
     let head_len = fields
         .whole("head_dim")
         .unwrap_or(if gemma { 256 } else { hidden / heads });
-    let context_max = fields.need("max_position_embeddings")?;
+    let context_max = or_usual("max_position_embeddings", 131_072)?;
     let intermediate = fields.need("intermediate_size")?;
-    let (ropes, context_default) = ropes(architecture, &fields, head_len, context_max)?;
+    let (ropes, context_default, context_max) =
+        ropes(architecture, &fields, head_len, context_max)?;
     let scaled_len = fields
         .real("query_pre_attn_scalar")
         .filter(|_| gemma)
@@ -90,9 +94,11 @@ pub(crate) fn of_folder(config: &Value) -> Result<Config, Refusal> {
         hidden,
         intermediate,
         heads,
-        heads_kv: fields.whole("num_key_value_heads").unwrap_or(heads),
+        heads_kv: fields
+            .whole("num_key_value_heads")
+            .unwrap_or(if architecture == "gemma3" { 4 } else { heads }),
         head_len,
-        vocabulary: fields.need("vocab_size")?,
+        vocabulary: or_usual("vocab_size", 262_208)?,
         context_max,
         context_default,
         norm: Norm {
@@ -148,7 +154,10 @@ fn activation(config: &Value, gemma: bool) -> Result<Activation, Refusal> {
 }
 
 fn layers(architecture: &str, fields: &Fields<'_>, count: usize) -> Vec<Layer> {
-    let window = fields.whole("sliding_window").filter(|window| *window > 0);
+    let window = fields
+        .whole("sliding_window")
+        // A name that is left over in some files of llama, which sees everything.
+        .filter(|window| *window > 0 && fields.0["model_type"] != "llama");
     let count = count.min(super::LAYERS_MAX + 1);
     let plain = |window| Layer {
         window,
@@ -201,115 +210,4 @@ fn layers(architecture: &str, fields: &Fields<'_>, count: usize) -> Vec<Layer> {
         }
         _ => vec![plain(None); count],
     }
-}
-
-fn ropes(
-    architecture: &str,
-    fields: &Fields<'_>,
-    head_len: usize,
-    context_max: usize,
-) -> Result<(Vec<Rope>, usize), Refusal> {
-    // Newer files keep everything under one name, and where layers differ once for each kind of layer.
-    let parameters = &fields.0["rope_parameters"];
-    let global = parameters.get("full_attention").unwrap_or(parameters);
-    let local = parameters.get("sliding_attention");
-    let base =
-        |parameters: &Value, default: f64| parameters["rope_theta"].as_f64().unwrap_or(default);
-    let default = fields.real("rope_theta").unwrap_or(match architecture {
-        "gemma3" => 1_000_000.0,
-        _ => 10_000.0,
-    });
-    let share = global["partial_rotary_factor"]
-        .as_f64()
-        .or_else(|| fields.real("partial_rotary_factor"))
-        .unwrap_or(match architecture {
-            "phi2" | "glm4" => 0.5,
-            _ => 1.0,
-        });
-    let described = if global.is_object() {
-        global
-    } else {
-        &fields.0["rope_scaling"]
-    };
-    let dimensions = (head_len as f64 * share) as usize;
-    let (scaling, context_default) = scaling(fields, described, context_max)?;
-    let rope = Rope {
-        dimensions,
-        base: base(global, default),
-        interleaved: architecture == "glm4",
-        scaling,
-    };
-    let mut ropes = vec![rope];
-    if architecture == "gemma3" {
-        let default = fields.real("rope_local_base_freq").unwrap_or(10_000.0);
-        ropes.push(Rope {
-            dimensions,
-            base: local.map_or(default, |local| base(local, default)),
-            interleaved: false,
-            scaling: Scaling::None,
-        });
-    }
-    Ok((ropes, context_default))
-}
-
-fn scaling(
-    fields: &Fields<'_>,
-    described: &Value,
-    context_max: usize,
-) -> Result<(Scaling, usize), Refusal> {
-    let kind = described["rope_type"]
-        .as_str()
-        .or_else(|| described["type"].as_str());
-    let real = |key: &str| described[key].as_f64();
-    let need = |key: &str| {
-        real(key)
-            .filter(|value| *value > 0.0)
-            .ok_or_else(|| broken(format!("the rope scaling does not say its `{key}`")))
-    };
-    let trained = real("original_max_position_embeddings")
-        .or_else(|| fields.real("original_max_position_embeddings"))
-        .unwrap_or(context_max as f64);
-    let mut context_default = CONTEXT_DEFAULT_MAX;
-    let scaling = match kind {
-        None | Some("default") => Scaling::None,
-        Some("linear") => Scaling::Linear(need("factor")?),
-        Some("llama3") => Scaling::Llama3 {
-            factor: need("factor")?,
-            low: need("low_freq_factor")?,
-            high: need("high_freq_factor")?,
-            context: trained,
-        },
-        Some("yarn") => Scaling::Yarn {
-            factor: need("factor")?,
-            context: trained,
-            fast: real("beta_fast").unwrap_or(32.0),
-            slow: real("beta_slow").unwrap_or(1.0),
-            attention: real("attention_factor"),
-        },
-        Some("longrope" | "su") => {
-            context_default = trained as usize;
-            let divisors = described["short_factor"]
-                .as_array()
-                .ok_or_else(|| broken("the rope scaling does not say its `short_factor`"))?
-                .iter()
-                .map(|divisor| divisor.as_f64().unwrap_or_default() as f32)
-                .collect();
-            let stretch = context_max as f64 / trained;
-            let usual = if stretch <= 1.0 {
-                1.0
-            } else {
-                (1.0 + stretch.ln() / trained.ln()).sqrt()
-            };
-            Scaling::Divisors {
-                divisors,
-                attention: real("attention_factor").unwrap_or(usual),
-            }
-        }
-        Some(other) => {
-            return Err(unsupported(format!(
-                "the rope scaling `{other}` is not supported; supported are linear, llama3, yarn and longrope"
-            )));
-        }
-    };
-    Ok((scaling, context_default.max(1)))
 }

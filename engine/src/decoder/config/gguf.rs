@@ -2,19 +2,53 @@
 
 use weft_protocol::{formats::Gguf, infer::Refusal};
 
-use super::{
-    Activation, CONTEXT_DEFAULT_MAX, Config, Experts, Layer, Norm, NormKind, alternating, unknown,
-};
+mod rope;
+
+use rope::rope;
+
+use super::{Activation, Config, Experts, Layer, Norm, NormKind, alternating, unknown};
 use crate::{
     decoder::rope::{Rope, Scaling},
-    refusal::broken,
+    refusal::{broken, unsupported},
     weights::Weights,
 };
 
 struct Keys<'a, 'b>(&'b Gguf<'a>);
 
 impl Keys<'_, '_> {
-    /// A whole number. Some files have one for each layer; those that differ are not supported by any family here.
+    /// Refuses numbers that differ from layer to layer, which no family here has.
+    fn check(&self) -> Result<(), Refusal> {
+        for key in [
+            "attention.head_count",
+            "attention.head_count_kv",
+            "feed_forward_length",
+        ] {
+            let Some(array) = self
+                .0
+                .of_architecture(key)
+                .and_then(|value| value.as_array())
+            else {
+                continue;
+            };
+            let mut values = array.into_iter().map(|value| value.as_u64());
+            let first = values.next();
+            if values.any(|value| Some(value) != first) {
+                return Err(unsupported(format!(
+                    "`{key}` differs from layer to layer, which is not supported"
+                )));
+            }
+        }
+        // One way of choosing experts: by the softmax of all.
+        let gating = self.whole("expert_gating_func").unwrap_or(1);
+        if gating > 1 || self.whole("expert_shared_count").unwrap_or(0) > 0 {
+            return Err(unsupported(
+                "experts that all tokens share, or that are chosen by anything but a softmax, are not supported",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A whole number. Some files have one for each layer, and all are the same.
     fn whole(&self, key: &str) -> Option<usize> {
         let value = self.0.of_architecture(key)?;
         let value = match value.as_array() {
@@ -36,6 +70,10 @@ impl Keys<'_, '_> {
             .or_else(|| value.as_u64().map(|value| value as f64))
     }
 
+    fn flag(&self, key: &str) -> Option<bool> {
+        self.0.of_architecture(key)?.as_bool()
+    }
+
     fn text(&self, key: &str) -> Option<&str> {
         self.0.of_architecture(key)?.as_str()
     }
@@ -48,11 +86,14 @@ pub(crate) fn of_gguf(gguf: &Gguf<'_>, weights: &Weights) -> Result<Config, Refu
         .ok_or_else(|| broken("the file does not say its `general.architecture`"))?;
     // Which pairs of dimensions are turned together is a matter of how the family's files are written.
     let interleaved = match architecture {
-        "llama" | "glm4" | "smollm3" => true,
+        // Files of the variant that sees pictures are written for the other way.
+        "glm4" => gguf.of_architecture("rope.dimension_sections").is_none(),
+        "llama" | "smollm3" => true,
         "qwen2" | "qwen3" | "qwen3moe" | "gemma" | "gemma2" | "gemma3" | "phi2" | "phi3" => false,
         other => return Err(unknown(other)),
     };
     let keys = Keys(gguf);
+    keys.check()?;
     let gemma = architecture.starts_with("gemma");
     let hidden = keys.need("embedding_length")?;
     let heads = keys.need("attention.head_count")?.max(1);
@@ -60,7 +101,13 @@ pub(crate) fn of_gguf(gguf: &Gguf<'_>, weights: &Weights) -> Result<Config, Refu
     let head_len = keys
         .whole("attention.key_length")
         .unwrap_or_else(|| hidden / heads);
-    let context_max = keys.need("context_length")?;
+    if let Some(len) = keys.whole("attention.value_length")
+        && len != head_len
+    {
+        return Err(unsupported(format!(
+            "values of {len} numbers beside keys of {head_len} are not supported"
+        )));
+    }
     let vocabulary = weights
         .shape("token_embd.weight")
         .and_then(|shape| shape.first().copied())
@@ -82,19 +129,15 @@ pub(crate) fn of_gguf(gguf: &Gguf<'_>, weights: &Weights) -> Result<Config, Refu
             intermediate: keys
                 .whole("expert_feed_forward_length")
                 .map_or_else(|| keys.need("feed_forward_length"), Ok)?,
-            normalised: true,
+            normalised: keys.flag("expert_weights_norm").unwrap_or(true),
         }),
     };
-    let (rope, context_default) = rope(
-        &keys,
-        weights,
-        head_len,
-        interleaved,
-        if gemma { 10_000.0 } else { 0.0 },
-    )?;
+    let (rope, context_default, context_max) = rope(&keys, weights, head_len, interleaved)?;
     let (layers, ropes) = layers(architecture, &keys, count, rope);
     // The largest of the family scale by the share of a head, not by its length.
     let shared = matches!((architecture, count), ("gemma3", 62) | ("gemma2", 46));
+    // Early files of gemma2 do not say their caps.
+    let usual = |cap| (architecture == "gemma2").then_some(cap);
     let scaled_len = if shared { hidden / heads } else { head_len };
     Config {
         architecture: architecture.to_owned(),
@@ -119,9 +162,12 @@ pub(crate) fn of_gguf(gguf: &Gguf<'_>, weights: &Weights) -> Result<Config, Refu
             _ => Activation::Silu,
         },
         parallel: architecture == "phi2",
-        attention_scale: 1.0 / (scaled_len as f64).sqrt(),
-        attention_cap: keys.real("attn_logit_softcapping"),
-        output_cap: keys.real("final_logit_softcapping"),
+        attention_scale: keys
+            .real("attention.scale")
+            .filter(|scale| *scale > 0.0)
+            .unwrap_or_else(|| 1.0 / (scaled_len as f64).sqrt()),
+        attention_cap: keys.real("attn_logit_softcapping").or_else(|| usual(50.0)),
+        output_cap: keys.real("final_logit_softcapping").or_else(|| usual(30.0)),
         embedding_scale: gemma.then(|| (hidden as f64).sqrt()),
         experts,
         layers,
@@ -146,16 +192,24 @@ fn layers(
         };
         vec![layer; count]
     };
+    let period = |usual| {
+        keys.whole("attention.sliding_window_pattern")
+            .unwrap_or(usual)
+    };
     match (architecture, window) {
         ("gemma3", Some(window)) => {
             let local = Rope {
-                base: 10_000.0,
+                base: keys.real("rope.freq_base_swa").unwrap_or(10_000.0),
                 scaling: Scaling::None,
                 ..rope
             };
-            (alternating(count, 6, window, 1), vec![rope, local])
+            let layers = alternating(count, period(6), window, 1);
+            (layers, vec![rope, local])
         }
-        ("gemma2", Some(window)) => (alternating(count, 2, window, 0), vec![rope]),
+        ("gemma2", window) => {
+            let window = window.unwrap_or(4_096);
+            (alternating(count, period(2), window, 0), vec![rope])
+        }
         ("phi3", window) => (same(window), vec![rope]),
         ("smollm3", _) => {
             let layers = (0..count).map(|layer| Layer {
@@ -166,64 +220,4 @@ fn layers(
         }
         _ => (same(None), vec![rope]),
     }
-}
-
-/// How positions are turned, and the context that is offered by default.
-fn rope(
-    keys: &Keys<'_, '_>,
-    weights: &Weights,
-    head_len: usize,
-    interleaved: bool,
-    base: f64,
-) -> Result<(Rope, usize), Refusal> {
-    let mut dimensions = keys.whole("rope.dimension_count").unwrap_or(head_len);
-    let factor = keys.real("rope.scaling.factor").filter(|f| *f > 0.0);
-    let trained = keys.real("rope.scaling.original_context_length");
-    let mut context_default = CONTEXT_DEFAULT_MAX;
-    let divisors = |name: &str, dimensions: usize| -> Result<Vec<f32>, Refusal> {
-        let tensor = weights.floats(name, &[dimensions / 2])?;
-        tensor
-            .to_vec1()
-            .map_err(|error| broken(format!("`{name}`: {error}")))
-    };
-    let scaling = if weights.has("rope_factors_short.weight") {
-        // Which set holds is a matter of the context's length; the short one is the one that is offered by default.
-        if let Some(len) = weights.shape("rope_factors_short.weight") {
-            dimensions = len.iter().product::<usize>() * 2;
-        }
-        if let Some(trained) = trained {
-            context_default = trained as usize;
-        }
-        Scaling::Divisors {
-            divisors: divisors("rope_factors_short.weight", dimensions)?,
-            attention: keys.real("rope.scaling.attn_factor").unwrap_or(1.0),
-        }
-    } else if weights.has("rope_freqs.weight") {
-        Scaling::Divisors {
-            divisors: divisors("rope_freqs.weight", dimensions)?,
-            attention: 1.0,
-        }
-    } else {
-        match (keys.text("rope.scaling.type"), factor) {
-            (Some("linear"), Some(factor)) => Scaling::Linear(factor),
-            (Some("yarn"), Some(factor)) => Scaling::Yarn {
-                factor,
-                context: trained.unwrap_or(4_096.0),
-                fast: 32.0,
-                slow: 1.0,
-                attention: None,
-            },
-            _ => Scaling::None,
-        }
-    };
-    let base = keys
-        .real("rope.freq_base")
-        .unwrap_or(if base > 0.0 { base } else { 10_000.0 });
-    let rope = Rope {
-        dimensions,
-        base,
-        interleaved,
-        scaling,
-    };
-    Ok((rope, context_default.max(1)))
 }
