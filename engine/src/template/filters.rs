@@ -53,7 +53,10 @@ pub(super) fn apply(meter: &Meter, name: &str, value: Value, given: Given) -> Re
             Ok(Value::Int(value.len(meter)? as i128))
         }
         "tojson" => to_json(meter, &value, given),
-        "abs" | "int" | "float" | "round" => number(name, &value, given),
+        "abs" | "int" | "float" | "round" => {
+            meter.look(value.text().map_or(0, str::len))?;
+            number(name, &value, given)
+        }
         "capitalize" | "e" | "escape" | "indent" | "lower" | "replace" | "title" | "trim"
         | "upper" => texts::apply(meter, name, &value, given),
         "reverse" if value.text().is_some() => texts::apply(meter, name, &value, given),

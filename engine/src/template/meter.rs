@@ -117,6 +117,8 @@ impl Meter {
         for (key, value) in entries {
             self.make(2 * ITEM)?;
             self.step(1 + all.len() / 16)?;
+            let len = key.text().map_or(0, str::len);
+            self.look(len.saturating_mul(all.len()))?;
             match all.iter_mut().find(|(known, _)| known.same_key(&key)) {
                 Some((_, known)) => *known = value,
                 None => all.push((key, value)),

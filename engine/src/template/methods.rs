@@ -64,12 +64,8 @@ fn text_method(meter: &Meter, text: &Arc<str>, name: &str, given: Given) -> Resu
     match name {
         "strip" | "lstrip" | "rstrip" => {
             let [chars] = given.bind(name, ["chars"])?;
-            meter.text(stripped(
-                text,
-                chars.some_text()?,
-                name != "rstrip",
-                name != "lstrip",
-            ))
+            let (left, right) = (name != "rstrip", name != "lstrip");
+            stripped(meter, text, chars.some_text()?, left, right)
         }
         "replace" => {
             let [old, new, count] = given.bind(name, ["old", "new", "count"])?;
@@ -119,9 +115,14 @@ fn text_method(meter: &Meter, text: &Arc<str>, name: &str, given: Given) -> Resu
             match wanted {
                 Some(Value::Text(wanted)) => Ok(Value::Bool(test(&wanted))),
                 Some(Value::List(list)) => {
-                    meter.step(list.items.len())?;
-                    let mut wanted = list.items.iter().filter_map(Value::text);
-                    Ok(Value::Bool(wanted.any(test)))
+                    for wanted in list.items.iter().filter_map(Value::text) {
+                        meter.step(1)?;
+                        meter.look(text.len().min(wanted.len()))?;
+                        if test(wanted) {
+                            return Ok(Value::Bool(true));
+                        }
+                    }
+                    Ok(Value::Bool(false))
                 }
                 _ => fail(format!("`{name}` needs a text")),
             }

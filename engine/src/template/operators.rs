@@ -115,7 +115,10 @@ pub(super) fn contains(meter: &Meter, all: &Value, one: &Value) -> Result<bool, 
             Ok(false)
         }
         (Value::Map(map), key) => Ok(map.get(meter, key)?.is_some()),
-        (Value::Space(space), Value::Text(key)) => Ok(space.borrow().contains_key(key)),
+        (Value::Space(space), Value::Text(key)) => {
+            meter.look(key.len())?;
+            Ok(space.borrow().contains_key(key))
+        }
         (Value::Text(_), Value::Undefined | Value::None) => Ok(false),
         (all, one) => fail(format!("{} cannot be in {}", one.kind(), all.kind())),
     }

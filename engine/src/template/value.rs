@@ -41,6 +41,8 @@ pub(super) struct Map {
 impl Map {
     pub(super) fn get(&self, meter: &Meter, key: &Value) -> Result<Option<Value>, Fault> {
         meter.step(self.entries.len() / 16)?;
+        let len = key.text().map_or(0, str::len);
+        meter.look(len.saturating_mul(self.entries.len()))?;
         let found = self.entries.iter().find(|(known, _)| known.same_key(key));
         Ok(found.map(|(_, value)| value.clone()))
     }

@@ -21,7 +21,7 @@ pub(super) fn apply(
         }
         "trim" => {
             let [chars] = given.bind(name, ["chars"])?;
-            meter.text(stripped(&text, chars.some_text()?, true, true))
+            stripped(meter, &text, chars.some_text()?, true, true)
         }
         "indent" => indent(meter, &text, given),
         _ => {
@@ -47,12 +47,14 @@ pub(super) fn apply(
 }
 
 /// Without white space, or these signs, at its ends.
-pub(in super::super) fn stripped<'t>(
-    text: &'t str,
+pub(in super::super) fn stripped(
+    meter: &Meter,
+    text: &str,
     chars: Option<&str>,
     left: bool,
     right: bool,
-) -> &'t str {
+) -> Result<Value, Fault> {
+    meter.look(text.len().saturating_mul(chars.map_or(1, str::len)))?;
     let goes = |c: char| match chars {
         Some(chars) => chars.contains(c),
         None => c.is_whitespace(),
@@ -62,11 +64,11 @@ pub(in super::super) fn stripped<'t>(
     } else {
         text
     };
-    if right {
+    meter.text(if right {
         text.trim_end_matches(goes)
     } else {
         text
-    }
+    })
 }
 
 pub(in super::super) fn replace(

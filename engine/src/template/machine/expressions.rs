@@ -256,11 +256,11 @@ impl<'m> Machine<'m> {
         match (value, key) {
             (Value::Undefined, _) => fail("an item of what is undefined"),
             (Value::Loop(_), Value::Text(name)) => self.attribute(value, name),
-            (Value::Space(space), Value::Text(name)) => Ok(space
-                .borrow()
-                .get(name)
-                .cloned()
-                .unwrap_or(Value::Undefined)),
+            (Value::Space(space), Value::Text(name)) => {
+                self.meter.look(name.len())?;
+                let found = space.borrow().get(name).cloned();
+                Ok(found.unwrap_or(Value::Undefined))
+            }
             _ => filters::item(self.meter, value, key),
         }
     }

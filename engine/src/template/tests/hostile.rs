@@ -27,7 +27,7 @@ const GROWING: [&str; 20] = [
 ];
 
 /// Whole templates that take much at once, or many times.
-const LARGE: [&str; 36] = [
+const LARGE: [&str; 39] = [
     "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
     "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x * 2 %}{% endfor %}",
     "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] | sum(start=[]) %}{% endfor %}",
@@ -71,6 +71,11 @@ const LARGE: [&str; 36] = [
     "{% set x = 'ab' * 999999 %}{% for i in range(99999) %}{% if 'bb' in x %}{% endif %}{% endfor %}",
     "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "{% for a in range(99999) %}{{ 'x' * 99999 }}{% endfor %}",
+    "{% set x = 'a' * 999999 %}{% set y = 'b' * 999999 ~ 'a' %}{% for i in range(99999) %}{% set z = x.strip(y) %}{% endfor %}",
+    "{% set x = 'a' * 999999 %}{% set l = [x ~ 'b'] * 9999 %}{% for i in range(99999) %}{% set z = (x ~ 'c').startswith(l) %}\
+     {% endfor %}",
+    "{% set x = 'a' * 999999 %}{% set d = {x ~ 'b': 1, x ~ 'c': 2, x ~ 'd': 3} %}{% set y = x ~ 'e' %}\
+     {% for i in range(99999) %}{% for j in range(99) %}{% set z = d[y] %}{% endfor %}{% endfor %}",
 ];
 
 fn broken_by(source: &str) -> String {
