@@ -107,3 +107,43 @@ fn what_is_not_understood_is_refused_by_name() {
         assert!(refusal.to_string().contains(word), "{schema}: {refusal}");
     }
 }
+
+/// Each level refers eight times to the next: 8^12 ways, all to the same text.
+#[test]
+fn choices_within_choices_are_no_more_than_what_they_lead_to() {
+    let mut definitions = serde_json::Map::new();
+    for level in 0..12 {
+        let next = serde_json::json!({"$ref": format!("#/$defs/{}", level + 1)});
+        definitions.insert(
+            level.to_string(),
+            serde_json::json!({"anyOf": vec![next; 8]}),
+        );
+    }
+    definitions.insert("12".to_owned(), serde_json::json!({"enum": ["a", "b"]}));
+    let schema = serde_json::json!({"$defs": definitions, "$ref": "#/$defs/0"});
+    let form = form(&schema.to_string());
+    assert!(fits(&form, r#""b""#));
+    assert!(!fits(&form, r#""c""#));
+}
+
+#[test]
+fn choices_that_lead_to_themselves_alone_are_refused() {
+    for schema in [
+        r##"{"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}"##,
+        r##"{"$defs": {"a": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/b"}]}, "b": {"anyOf": [{"$ref": "#/$defs/a"}]}},
+            "$ref": "#/$defs/a"}"##,
+    ] {
+        let refusal = Form::new(&infer::Constraint::Schema(schema.to_owned()));
+        assert!(refusal.is_err(), "{schema}");
+    }
+}
+
+/// Lists in lists: what leads back through a value is no circle.
+#[test]
+fn a_schema_may_contain_itself_within_a_value() {
+    let form = form(
+        r##"{"$defs": {"a": {"anyOf": [{"type": "null"}, {"type": "array", "items": {"$ref": "#/$defs/a"}}]}}, "$ref": "#/$defs/a"}"##,
+    );
+    assert!(fits(&form, "[[null, []], null]"));
+    assert!(!fits(&form, "[[1]]"));
+}
