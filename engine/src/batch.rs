@@ -2,16 +2,20 @@
 //!
 //! A step takes one token of each answer that is under way and a piece of the prompts that are not yet read, so that
 //! running answers go on while new ones begin. What sequences remember is kept for a while after they end: the next
-//! prompt often begins the same.
+//! prompt often begins the same. A job that is paused leaves what it remembers there too, and computes again what was
+//! forgotten meanwhile.
 
 mod answer;
 mod embedding;
+mod jobs;
 mod memory;
 mod scoring;
 mod slot;
+mod step;
+mod watch;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -21,34 +25,41 @@ use std::{
 };
 
 use embedding::Embedding;
+use jobs::Paused;
 use memory::Memory;
 use slot::Slot;
-use weft_protocol::infer::{Event, Finish, FromEngine, Generate, Refusal, Sampling, Usage};
+pub(crate) use watch::{News, Watch};
+use weft_protocol::infer::{Event, FromEngine, Generate, Rank, Refusal, Sampling};
 
-use crate::{
-    decoder::{Chunk, Decoder},
-    model::{Model, Network, Texts},
-    refusal::{OrRefuse, unsupported},
-};
-
-/// Jobs that wait for a turn. The node has a queue of its own; more than this means that it has none.
-const WAITING_MAX: usize = 1_024;
-/// Tokens of prompts read in one step while nobody waits for an answer's next token.
-const PROMPT_TOKENS_ALONE: usize = 512;
-/// And while somebody does: about as long as a step of a few answers.
-const PROMPT_TOKENS_BESIDE: usize = 128;
+use crate::model::{Model, Network, Texts};
 
 /// What the thread is told.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Start {
-        job: u64,
-        work: Work,
-        arrived: Instant,
-    },
-    Cancel {
-        job: u64,
-    },
+    Start(Waiting),
+    Cancel { job: u64 },
+    Pause { job: u64 },
+    Resume { job: u64, rank: Rank },
+}
+
+impl Command {
+    /// What of it may interrupt a pass.
+    pub(crate) const fn news(&self) -> News {
+        match self {
+            Self::Start(Waiting { rank, .. }) | Self::Resume { rank, .. } => News::Arrived(*rank),
+            Self::Cancel { job } => News::Cancelled(*job),
+            Self::Pause { .. } => News::Other,
+        }
+    }
+}
+
+/// A job that was not begun.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) job: u64,
+    pub(crate) rank: Rank,
+    pub(crate) work: Work,
+    pub(crate) arrived: Instant,
 }
 
 /// A job whose texts are tokens.
@@ -87,11 +98,15 @@ pub(crate) struct Batch {
     texts: Arc<Texts>,
     context: usize,
     parallel: usize,
-    waiting: VecDeque<(u64, Work, Instant)>,
+    waiting: VecDeque<Waiting>,
     slots: Vec<Slot>,
     embeddings: VecDeque<Embedding>,
+    paused: BTreeMap<u64, Paused>,
     memory: Memory,
     teller: Teller,
+    watch: Arc<Watch>,
+    /// The rank of a pass that was interrupted; the next of its like comes to its end.
+    interrupted: Option<Rank>,
 }
 
 impl Batch {
@@ -105,9 +120,17 @@ impl Batch {
             waiting: VecDeque::new(),
             slots: Vec::new(),
             embeddings: VecDeque::new(),
+            paused: BTreeMap::new(),
             memory: Memory::new(parallel),
             teller,
+            watch: Arc::default(),
+            interrupted: None,
         }
+    }
+
+    /// Where news is told that may interrupt a pass.
+    pub(crate) fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch)
     }
 
     /// Works until nobody can tell it anything any more.
@@ -131,59 +154,10 @@ impl Batch {
         }
     }
 
-    /// Hears of a job or of the end of one.
-    pub(crate) fn take(&mut self, command: Command) {
-        match command {
-            Command::Start { job, work, arrived } => match work {
-                Work::Embed { texts } => self.embeddings.push_back(Embedding::new(job, texts)),
-                work if self.waiting.len() >= WAITING_MAX => {
-                    drop(work);
-                    let refusal = Refusal::Busy {
-                        retry_millis: 1_000,
-                    };
-                    self.teller.tell(job, Event::Failed(refusal));
-                }
-                work => self.waiting.push_back((job, work, arrived)),
-            },
-            Command::Cancel { job } => self.cancel(job),
-        }
-    }
-
-    fn cancel(&mut self, job: u64) {
-        if let Some(at) = self.slots.iter().position(|slot| slot.job() == job) {
-            // What it remembers goes with it.
-            let slot = self.slots.remove(at);
-            self.teller.tell(job, slot.cancelled());
-            return;
-        }
-        let waiting = self.waiting.len() + self.embeddings.len();
-        self.waiting.retain(|(other, ..)| *other != job);
-        self.embeddings.retain(|embedding| embedding.job() != job);
-        if self.waiting.len() + self.embeddings.len() < waiting {
-            let event = Event::Done {
-                finish: Finish::Cancelled,
-                usage: Usage::default(),
-                fingerprints: Vec::new(),
-            };
-            self.teller.tell(job, event);
-        }
-    }
-
     /// One step of everything.
     pub(crate) fn advance(&mut self) {
-        while self.slots.len() < self.parallel
-            && let Some((job, work, arrived)) = self.waiting.pop_front()
-        {
-            self.admit(job, work, arrived);
-        }
-        if let Some(mut embedding) = self.embeddings.pop_front() {
-            let outcome = guarded(|| embedding.advance(&self.network));
-            match outcome {
-                Ok(None) => self.embeddings.push_front(embedding),
-                Ok(Some(event)) => self.teller.tell(embedding.job(), event),
-                Err(refusal) => self.teller.tell(embedding.job(), Event::Failed(refusal)),
-            }
-        }
+        self.admit_all();
+        self.embed();
         if self.slots.is_empty() {
             return;
         }
@@ -194,82 +168,6 @@ impl Batch {
                 self.teller.tell(slot.job(), refusal);
             }
         }
-    }
-
-    fn admit(&mut self, job: u64, work: Work, arrived: Instant) {
-        let Network::Decoder { decoder, .. } = &self.network else {
-            let refusal = unsupported("this model makes vectors and continues no text");
-            self.teller.tell(job, Event::Failed(refusal));
-            return;
-        };
-        let admitted = guarded(|| {
-            Slot::new(
-                job,
-                work,
-                arrived,
-                self.context,
-                &self.texts,
-                |tokens, most| {
-                    self.memory
-                        .find(decoder, &self.slots, tokens, most)
-                        .or_failed("memory")
-                },
-            )
-        });
-        match admitted {
-            Ok(slot) => {
-                if let Some(event) = slot.started() {
-                    self.teller.tell(job, event);
-                }
-                self.slots.push(slot);
-                self.memory.fit(self.slots.len());
-                self.sweep();
-            }
-            Err(refusal) => self.teller.tell(job, Event::Failed(refusal)),
-        }
-    }
-
-    /// One pass of the model.
-    fn step(&mut self) -> Result<(), Refusal> {
-        let Network::Decoder { decoder, .. } = &self.network else {
-            return Ok(());
-        };
-        let shares = self.shares();
-        let mut rows = {
-            let mut chunks = Vec::new();
-            for (slot, share) in self.slots.iter_mut().zip(&shares) {
-                if *share > 0 {
-                    chunks.push(slot.chunk(*share));
-                }
-            }
-            pass(decoder, &mut chunks)?.into_iter()
-        };
-        for (slot, share) in self.slots.iter_mut().zip(shares) {
-            if share > 0 {
-                slot.computed(share, &mut rows, &self.texts, &self.teller);
-            }
-        }
-        self.sweep();
-        Ok(())
-    }
-
-    /// How many tokens of each slot the next step takes.
-    fn shares(&self) -> Vec<usize> {
-        let answering = self.slots.iter().any(|slot| slot.pending() == 1);
-        let mut left = if answering {
-            PROMPT_TOKENS_BESIDE
-        } else {
-            PROMPT_TOKENS_ALONE
-        };
-        let share = |slot: &Slot| match slot.pending() {
-            1 => 1,
-            pending => {
-                let share = pending.min(left).min(slot.share_max());
-                left -= share;
-                share
-            }
-        };
-        self.slots.iter().map(share).collect()
     }
 
     /// Tells the end of slots that have ended, and keeps what they remember.
@@ -288,10 +186,6 @@ impl Batch {
             self.memory.fit(self.slots.len());
         }
     }
-}
-
-fn pass(decoder: &Decoder, chunks: &mut [Chunk<'_>]) -> Result<Vec<Vec<f32>>, Refusal> {
-    decoder.forward(chunks).or_failed("the model")
 }
 
 /// Runs something that a stranger's bytes could make panic.

@@ -9,11 +9,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use weft_protocol::infer::{Event, FromEngine, Generate, Job, Prompt};
+use weft_protocol::infer::{Event, FromEngine, Generate, Job, Prompt, Rank};
 
 use crate::{
     Options,
-    batch::{Batch, Command, Teller},
+    batch::{Batch, Command, Teller, Waiting},
     decoder::{Cache, Chunk, Decoder},
     model::{self, Model, Network},
     process::{Ended, settle, work},
@@ -162,11 +162,12 @@ fn clients(model: Model, ids: &[u32], count: usize) -> Result<Value, Ended> {
             tokens_max: Some(ANSWER_LEN as u32),
             ..Generate::greedy(Prompt::Tokens { ids })
         };
-        batch.take(Command::Start {
+        batch.take(Command::Start(Waiting {
             job: caller as u64,
+            rank: Rank::Own,
             work: work(Job::Generate(ask), &texts, context)?,
             arrived: Instant::now(),
-        });
+        }));
     }
     let (mut seen, mut first) = (vec![false; count], Vec::new());
     let mut ended = 0;

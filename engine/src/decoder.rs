@@ -15,7 +15,10 @@ pub(crate) mod feed_forward;
 pub(crate) mod linear;
 pub(crate) mod rope;
 
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use block::Block;
 pub(crate) use cache::{Cache, Shape};
@@ -98,17 +101,27 @@ impl Decoder {
 
     /// One pass. Returns the logits of the wanted tokens, in order, a row each.
     pub(crate) fn forward(&self, chunks: &mut [Chunk<'_>]) -> Result<Vec<Vec<f32>>> {
+        let rows = self.forward_until(&AtomicBool::new(false), chunks)?;
+        Ok(rows.unwrap_or_default())
+    }
+
+    /// The same, given up between two layers once `stop` is set: `None` then, and the caches are as they were.
+    pub(crate) fn forward_until(
+        &self,
+        stop: &AtomicBool,
+        chunks: &mut [Chunk<'_>],
+    ) -> Result<Option<Vec<Vec<f32>>>> {
         if self.shape.target.is_here() {
-            return self.forward_directly(chunks);
+            return self.forward_directly(stop, chunks);
         }
-        let Some(hidden) = self.hidden(chunks)? else {
-            return Ok(Vec::new());
+        let Some(hidden) = self.hidden_until(stop, chunks)? else {
+            return Ok((!stop.load(Ordering::Relaxed)).then(Vec::new));
         };
         let mut logits = self.head.forward(&hidden)?;
         if let Some(cap) = self.config.output_cap {
             logits = ((logits / cap)?.tanh()? * cap)?;
         }
-        logits.to_device(&Device::Cpu)?.to_vec2()
+        logits.to_device(&Device::Cpu)?.to_vec2().map(Some)
     }
 
     /// One pass without the head: the normalised vectors of the wanted tokens. `None` if none are wanted.
@@ -116,6 +129,10 @@ impl Decoder {
         if self.shape.target.is_here() {
             return self.hidden_directly(chunks);
         }
+        self.hidden_until(&AtomicBool::new(false), chunks)
+    }
+
+    fn hidden_until(&self, stop: &AtomicBool, chunks: &mut [Chunk<'_>]) -> Result<Option<Tensor>> {
         let Batch {
             ids,
             positions,
@@ -132,6 +149,9 @@ impl Decoder {
             x = (x * scale)?;
         }
         for (layer, block) in self.blocks.iter().enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             let rope = self.config.layers[layer].rope.map(|rope| &angles[rope]);
             x = block.forward(&x, layer, rope, &self.shape, chunks)?;
         }

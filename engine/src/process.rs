@@ -17,7 +17,7 @@ use weft_protocol::infer::{FromEngine, Refusal};
 
 use crate::{
     Options,
-    batch::{Batch, Command, Teller, guarded},
+    batch::{Batch, Command, Teller, Watch, guarded},
     model,
 };
 
@@ -60,13 +60,12 @@ pub fn run(options: &Options) -> Result<(), Ended> {
     let writer = thread::Builder::new()
         .name("events".to_owned())
         .spawn(move || tell_all(&mut output, &events))?;
-    let reader = {
-        let teller = teller.clone();
-        thread::Builder::new()
-            .name("commands".to_owned())
-            .spawn(move || hear_all(&texts, context, &commander, &teller))?
-    };
-    Batch::new(model, options.parallel, teller).run(&commands);
+    let batch = Batch::new(model, options.parallel, teller.clone());
+    let watch = batch.watch();
+    let reader = thread::Builder::new()
+        .name("commands".to_owned())
+        .spawn(move || hear_all((&texts, context), &commander, &watch, &teller))?;
+    batch.run(&commands);
     // The input has ended, or cannot be understood; whatever is still to be told is told.
     let heard = reader.join().unwrap_or(Ok(()));
     let told = writer.join().unwrap_or(Ok(()));
@@ -84,18 +83,22 @@ fn tell_all(
 }
 
 fn hear_all(
-    texts: &model::Texts,
-    context: usize,
+    (texts, context): (&model::Texts, usize),
     commander: &mpsc::SyncSender<Command>,
+    watch: &Watch,
     teller: &Teller,
 ) -> io::Result<()> {
     let mut input = BufReader::new(io::stdin());
     while let Some(frame) = read(&mut input)? {
-        if let Some(command) = prepare::prepare(frame, texts, context, teller)
-            && commander.send(command).is_err()
-        {
+        let Some(command) = prepare::prepare(frame, texts, context, teller) else {
+            continue;
+        };
+        let news = command.news();
+        if commander.send(command).is_err() {
             break;
         }
+        // Only now, so that whoever is interrupted finds the reason.
+        watch.hear(news);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod architectures;
 mod converted;
 mod references;
 mod scheduling;
+mod turns;
 
 use std::{
     env,
@@ -14,11 +15,11 @@ use std::{
     time::Instant,
 };
 
-use weft_protocol::infer::{Event, FromEngine, Generate, Job, Prompt};
+use weft_protocol::infer::{Event, FromEngine, Generate, Job, Prompt, Rank};
 
 use crate::{
     Options,
-    batch::{Batch, Command, Teller},
+    batch::{Batch, Command, Teller, Waiting},
     model,
     process::work,
 };
@@ -51,13 +52,18 @@ impl Bench {
 
     /// Begins a job and returns its number.
     pub(crate) fn start(&mut self, job: Job) -> u64 {
+        self.start_as(Rank::Own, job)
+    }
+
+    pub(crate) fn start_as(&mut self, rank: Rank, job: Job) -> u64 {
         let work = work(job, &self.texts, self.description.context_len as usize).unwrap();
         self.next += 1;
-        self.batch.take(Command::Start {
+        self.batch.take(Command::Start(Waiting {
             job: self.next,
+            rank,
             work,
             arrived: Instant::now(),
-        });
+        }));
         self.next
     }
 

@@ -11,7 +11,9 @@ use std::{
 };
 
 use weft_protocol::{
-    infer::{Description, Event, Finish, FromEngine, Generate, Job, Prompt, Refusal, ToEngine},
+    infer::{
+        Description, Event, Finish, FromEngine, Generate, Job, Prompt, Rank, Refusal, ToEngine,
+    },
     wire::{decode, encode},
 };
 
@@ -107,6 +109,7 @@ fn a_process_answers_refuses_cancels_and_ends() {
 
     engine.tell(&ToEngine::Start {
         job: 1,
+        rank: Rank::Own,
         what: ask("Once upon a time", 8),
     });
     let events = engine.finish(1);
@@ -133,6 +136,7 @@ fn a_process_answers_refuses_cancels_and_ends() {
 
     engine.tell(&ToEngine::Start {
         job: 2,
+        rank: Rank::Own,
         what: ask(&"long ".repeat(9_000), 8),
     });
     let events = engine.finish(2);
@@ -143,6 +147,7 @@ fn a_process_answers_refuses_cancels_and_ends() {
 
     engine.tell(&ToEngine::Start {
         job: 3,
+        rank: Rank::Own,
         what: ask("Once upon a time", 400),
     });
     engine.tell(&ToEngine::Cancel { job: 3 });

@@ -15,7 +15,7 @@ pub mod peer;
 mod real;
 pub mod receipt;
 
-pub use engine::{Description, FromEngine, ToEngine};
+pub use engine::{Description, FromEngine, Rank, ToEngine};
 pub use event::{Candidate, Event, Fingerprint, Finish, Refusal, Sampled, Usage};
 pub use job::{Constraint, Embed, Generate, Job, Prompt, Sampling, Score, Text};
 pub use model::ModelId;
@@ -31,6 +31,7 @@ mod tests {
     fn frames_of_an_engine_read_back_and_cut_ones_do_not() {
         let start = ToEngine::Start {
             job: 7,
+            rank: Rank::Known,
             what: Box::new(Job::Generate(Generate {
                 stop: vec!["\n".to_owned()],
                 logprobs: Some(2),

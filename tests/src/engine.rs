@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use weft_protocol::{
-    infer::{Description, Event, FromEngine, Job, ToEngine},
+    infer::{Description, Event, FromEngine, Job, Rank, ToEngine},
     wire::{self, Message as _},
 };
 
@@ -73,6 +73,7 @@ impl Engine {
                 self.next += 1;
                 heard.insert(self.next, Vec::new());
                 self.write(&ToEngine::Start {
+                    rank: Rank::Own,
                     job: self.next,
                     what: Box::new(job.clone()),
                 })?;

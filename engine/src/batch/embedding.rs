@@ -1,6 +1,6 @@
 //! Vectors for texts, one text after the other.
 
-use weft_protocol::infer::{Event, Real, Refusal};
+use weft_protocol::infer::{Event, Rank, Real, Refusal};
 
 use crate::{
     decoder::{Cache, Chunk},
@@ -12,14 +12,16 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Embedding {
     job: u64,
+    rank: Rank,
     texts: Vec<Vec<u32>>,
     vectors: Vec<Vec<Real>>,
 }
 
 impl Embedding {
-    pub(super) fn new(job: u64, texts: Vec<Vec<u32>>) -> Self {
+    pub(super) fn new(job: u64, rank: Rank, texts: Vec<Vec<u32>>) -> Self {
         Self {
             job,
+            rank,
             texts,
             vectors: Vec::new(),
         }
@@ -27,6 +29,10 @@ impl Embedding {
 
     pub(super) fn job(&self) -> u64 {
         self.job
+    }
+
+    pub(super) fn rank(&self) -> Rank {
+        self.rank
     }
 
     /// Computes the next vector. Returns the answer when there is none left.

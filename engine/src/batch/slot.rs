@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use weft_protocol::infer::{Event, Fingerprint, Finish, Refusal, Usage};
+use weft_protocol::infer::{Event, Fingerprint, Finish, Rank, Refusal, Usage};
 
-use super::{Teller, Work, answer::Answer, scoring::Scoring};
+use super::{Teller, Waiting, Work, answer::Answer, scoring::Scoring};
 use crate::{
     decoder::{Cache, Chunk},
     model::Texts,
@@ -15,10 +15,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Slot {
     job: u64,
+    rank: Rank,
     cache: Cache,
     /// What has to be computed, and before it what is.
     tokens: Vec<u32>,
     prompt_len: usize,
+    /// Tokens up to which logits were looked at: what is computed again after a pause is not looked at twice.
+    looked: usize,
     prompt_hash: [u8; 32],
     /// A fingerprint at the first and at each such token behind the prompt; 0 for none.
     every: usize,
@@ -45,13 +48,17 @@ struct Clock {
 impl Slot {
     /// Begins a job; `find` gives a cache for tokens.
     pub(super) fn new(
-        job: u64,
-        work: Work,
-        arrived: Instant,
+        waiting: Waiting,
         context: usize,
         texts: &Texts,
         find: impl FnOnce(&[u32], usize) -> Result<Cache, Refusal>,
     ) -> Result<Self, Refusal> {
+        let Waiting {
+            job,
+            rank,
+            work,
+            arrived,
+        } = waiting;
         let (prompt, behind, every, task) = match work {
             Work::Generate { ask, prompt } => {
                 let answer = Answer::new(&ask, &prompt, context, texts)?;
@@ -89,9 +96,11 @@ impl Slot {
         };
         Ok(Self {
             job,
+            rank,
             cache,
             tokens,
             prompt_len,
+            looked: 0,
             prompt_hash: *blake3::hash(&bytes).as_bytes(),
             every: every as usize,
             fingerprints: Vec::new(),
@@ -102,6 +111,36 @@ impl Slot {
 
     pub(super) fn job(&self) -> u64 {
         self.job
+    }
+
+    pub(super) fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// Whether its caller waits for the first token.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(self.task, Task::Generate(_)) && self.clock.first.is_none()
+    }
+
+    /// Stands still from now on; returns what it remembers.
+    pub(super) fn park(&mut self) -> Cache {
+        std::mem::replace(&mut self.cache, Cache::nothing())
+    }
+
+    /// Goes on; `find` gives a cache for tokens.
+    pub(super) fn resume(
+        &mut self,
+        rank: Rank,
+        find: impl FnOnce(&[u32], usize) -> Result<Cache, Refusal>,
+    ) -> Result<(), Refusal> {
+        self.rank = rank;
+        let most = match self.task {
+            Task::Generate(_) => self.tokens.len() - 1,
+            // It looks at most of its tokens' logits.
+            Task::Score(_) => self.looked.min(self.tokens.len() - 1),
+        };
+        self.cache = find(&self.tokens, most)?;
+        Ok(())
     }
 
     pub(super) fn cache(&self) -> &Cache {
@@ -138,6 +177,9 @@ impl Slot {
     /// Whether the logits behind a token are of use.
     fn is_wanted(&self, at: usize) -> bool {
         let next = at + 1;
+        if next <= self.looked {
+            return false;
+        }
         let draws = matches!(self.task, Task::Generate(_)) && next == self.tokens.len();
         draws || self.is_fingerprinted(next) || self.is_looked_at(next)
     }
@@ -184,6 +226,7 @@ impl Slot {
                 continue;
             };
             let next = at + 1;
+            self.looked = next;
             if self.is_fingerprinted(next) {
                 let position = (next - self.prompt_len) as u32;
                 self.fingerprints

@@ -69,6 +69,14 @@ impl Cache {
         })
     }
 
+    /// One that holds nothing and never will.
+    pub(crate) const fn nothing() -> Self {
+        Self {
+            tokens: Vec::new(),
+            layers: Layers::Here(Vec::new()),
+        }
+    }
+
     pub(crate) fn tokens(&self) -> &[u32] {
         &self.tokens
     }

@@ -6,7 +6,10 @@
 mod feed;
 mod inputs;
 
-use std::sync::PoisonError;
+use std::sync::{
+    PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use candle_core::{Device, Tensor};
 use feed::{Room, slice};
@@ -35,8 +38,14 @@ pub(super) struct Scratch {
 }
 
 impl Decoder {
-    pub(super) fn forward_directly(&self, chunks: &mut [Chunk<'_>]) -> Result<Vec<Vec<f32>>> {
-        let (x, count) = self.rows_directly(chunks)?;
+    pub(super) fn forward_directly(
+        &self,
+        stop: &AtomicBool,
+        chunks: &mut [Chunk<'_>],
+    ) -> Result<Option<Vec<Vec<f32>>>> {
+        let Some((x, count)) = self.rows_directly(stop, chunks)? else {
+            return Ok(None);
+        };
         let hidden = self.config.hidden;
         let mut inputs = Inputs::default();
         inputs.set(pool(), &[&self.head], false, (count, hidden), |row, to| {
@@ -51,17 +60,15 @@ impl Decoder {
                 *logit = (*logit / cap).tanh() * cap;
             }
         }
-        Ok(logits
-            .chunks_exact(vocabulary)
-            .map(<[f32]>::to_vec)
-            .collect())
+        let rows = logits.chunks_exact(vocabulary).map(<[f32]>::to_vec);
+        Ok(Some(rows.collect()))
     }
 
     pub(super) fn hidden_directly(&self, chunks: &mut [Chunk<'_>]) -> Result<Option<Tensor>> {
-        let (x, count) = self.rows_directly(chunks)?;
-        if count == 0 {
+        let rows = self.rows_directly(&AtomicBool::new(false), chunks)?;
+        let Some((x, count)) = rows.filter(|(_, count)| *count > 0) else {
             return Ok(None);
-        }
+        };
         let hidden = self.config.hidden;
         let mut y = vec![0.0; x.len()];
         for (x, to) in x.chunks_exact(hidden).zip(y.chunks_exact_mut(hidden)) {
@@ -70,8 +77,12 @@ impl Decoder {
         Tensor::from_vec(y, (count, hidden), &Device::Cpu).map(Some)
     }
 
-    /// What is behind the last layer of the rows that are wanted, and how many they are.
-    fn rows_directly(&self, chunks: &mut [Chunk<'_>]) -> Result<(Vec<f32>, usize)> {
+    /// What is behind the last layer of the rows that are wanted, and how many they are; `None` if stopped before.
+    fn rows_directly(
+        &self,
+        stop: &AtomicBool,
+        chunks: &mut [Chunk<'_>],
+    ) -> Result<Option<(Vec<f32>, usize)>> {
         let batch = Batch::of(chunks);
         let waves: Vec<Waves<'_>> = self
             .turns
@@ -86,6 +97,9 @@ impl Decoder {
         let scratch = self.scratch.lock();
         let mut scratch = scratch.unwrap_or_else(PoisonError::into_inner);
         for (layer, block) in self.blocks.iter().enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             let last = layer + 1 == self.blocks.len();
             let pass = Pass {
                 layer,
@@ -99,7 +113,7 @@ impl Decoder {
         for chunk in chunks.iter_mut() {
             chunk.cache.extend(chunk.tokens);
         }
-        Ok((x, batch.wanted.len()))
+        Ok(Some((x, batch.wanted.len())))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use weft_protocol::infer::{Embed, Event, Job, Refusal, Text, ToEngine};
 
 use crate::{
-    batch::{Command, Teller, Work, guarded},
+    batch::{Command, Teller, Waiting, Work, guarded},
     model::Texts,
     refusal::invalid,
 };
@@ -22,10 +22,17 @@ pub(super) fn prepare(
 ) -> Option<Command> {
     match frame {
         ToEngine::Cancel { job } => Some(Command::Cancel { job }),
-        ToEngine::Start { job, what } => {
+        ToEngine::Pause { job } => Some(Command::Pause { job }),
+        ToEngine::Resume { job, rank } => Some(Command::Resume { job, rank }),
+        ToEngine::Start { job, what, rank } => {
             let arrived = Instant::now();
             match guarded(|| work(*what, texts, context)) {
-                Ok(work) => Some(Command::Start { job, work, arrived }),
+                Ok(work) => Some(Command::Start(Waiting {
+                    job,
+                    rank,
+                    work,
+                    arrived,
+                })),
                 Err(refusal) => {
                     teller.tell(job, Event::Failed(refusal));
                     None

@@ -2,7 +2,7 @@
 //!
 //! `fixtures/make.py` wrote what transformers say; it says how weights are made as well.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::atomic::AtomicBool};
 
 use serde_json::{Value, json};
 
@@ -129,6 +129,8 @@ fn check_with(name: &str, fixture: &Value, options: &Options) {
                 tokens,
                 wanted: (0..tokens.len()).collect(),
             }];
+            let stopped = decoder.forward_until(&AtomicBool::new(true), &mut chunk);
+            assert!(stopped.unwrap().is_none());
             logits.extend(decoder.forward(&mut chunk).unwrap());
         }
         for (row, expected) in fixture["logits"].as_object().unwrap() {

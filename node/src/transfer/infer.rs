@@ -22,7 +22,10 @@ use tokio::{
 use tracing::{debug, trace};
 use weft_protocol::{
     id::NodeId,
-    infer::peer::{ALIVE_EVERY, Question, SILENCE_MAX, Told},
+    infer::{
+        Event, Refusal,
+        peer::{ALIVE_EVERY, Question, SILENCE_MAX, Told},
+    },
     wire::{self, Message as _},
 };
 
@@ -51,6 +54,13 @@ const ASKER_CONNECTIONS_MAX: usize = 2;
 const ASKER_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Questions of one connection that are answered at once; more wait.
 const ANSWERS_MAX: usize = 16;
+/// How long a question that was refused still counts as one: as long as who asked was told to wait, at least.
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+/// How long who finds no place waits to hear of it, so as not to try again at once; and how many do at most.
+const NO_PLACE_PAUSE: Duration = Duration::from_secs(1);
+const NO_PLACE_MAX: usize = 32;
+/// How long a connection that brought nonsense still counts as one.
+const NONSENSE_PAUSE: Duration = Duration::from_secs(30);
 /// The longest question that is read from anybody: a long context as text.
 const QUESTION_LEN_MAX: usize = 1024 * 1024;
 /// Messages that wait for the stream; then the host waits.
@@ -80,25 +90,40 @@ pub(crate) struct Asked {
 pub(crate) struct NoAnswer(String);
 
 /// Connections to hosts, and who answers others' questions here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Hosts {
     connections: Mutex<BTreeMap<NodeId, Connection>>,
     host: OnceLock<Weak<dyn Host>>,
     /// Open connections of nodes that ask this one.
     askers: Mutex<BTreeMap<NodeId, usize>>,
+    no_place: Semaphore,
     questions_sent: AtomicU64,
     bytes_sent: AtomicU64,
     answered: AtomicU64,
 }
 
 /// The place of one connection of somebody who asks.
-struct Place<'a> {
-    hosts: &'a Hosts,
+struct Place {
+    hosts: Arc<Hosts>,
     asker: NodeId,
 }
 
+impl Default for Hosts {
+    fn default() -> Self {
+        Self {
+            connections: Mutex::default(),
+            host: OnceLock::new(),
+            askers: Mutex::default(),
+            no_place: Semaphore::new(NO_PLACE_MAX),
+            questions_sent: AtomicU64::default(),
+            bytes_sent: AtomicU64::default(),
+            answered: AtomicU64::default(),
+        }
+    }
+}
+
 impl Hosts {
-    fn place(&self, asker: NodeId) -> Option<Place<'_>> {
+    fn place(self: &Arc<Self>, asker: NodeId) -> Option<Place> {
         let mut askers = lock(&self.askers);
         let all: usize = askers.values().sum();
         let own = askers.get(&asker).copied().unwrap_or(0);
@@ -106,11 +131,13 @@ impl Hosts {
             return None;
         }
         askers.insert(asker, own + 1);
-        Some(Place { hosts: self, asker })
+        drop(askers);
+        let hosts = Arc::clone(self);
+        Some(Place { hosts, asker })
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut askers = lock(&self.hosts.askers);
         match askers.get_mut(&self.asker) {
@@ -242,7 +269,12 @@ pub(super) async fn serve(context: Arc<Context>, peer: NodeId, connection: Conne
     let Some(host) = host.filter(|_| !context.peers.is_banned(peer)) else {
         return connection.close(CLOSE_IDLE, b"refused");
     };
-    let Some(_place) = context.hosts.place(peer) else {
+    let Some(place) = context.hosts.place(peer).map(Arc::new) else {
+        if let Ok(_waits) = context.hosts.no_place.try_acquire() {
+            // Unless the other end or this node closes it before.
+            let closed = time::timeout(NO_PLACE_PAUSE, connection.closed());
+            context.cancel.run_until_cancelled(closed).await;
+        }
         return connection.close(CLOSE_BUSY, b"too many ask");
     };
     let turns = Arc::new(Semaphore::new(ANSWERS_MAX));
@@ -263,24 +295,35 @@ pub(super) async fn serve(context: Arc<Context>, peer: NodeId, connection: Conne
             return;
         };
         let (host, own) = (Arc::clone(&host), Arc::clone(&context));
-        let asking = connection.clone();
+        let (asking, place) = (connection.clone(), Arc::clone(&place));
         context.tasks.spawn(async move {
             let cancel = own.cancel.clone();
             let answered = answer(&own, host, peer, send, recv);
-            match cancel.run_until_cancelled(answered).await {
-                // It would go on with that as fast as it can.
+            let pause = match cancel.run_until_cancelled(answered).await {
                 Some(Err(Ended::Nonsense(error))) => {
                     debug!(peer = %peer.fmt_short(), "no question: {error}");
                     asking.close(CLOSE_IDLE, b"no question");
+                    NONSENSE_PAUSE
                 }
                 Some(Err(Ended::Early(error))) => {
                     trace!(peer = %peer.fmt_short(), "an answer ended early: {error}");
+                    Duration::ZERO
                 }
-                Some(Ok(())) | None => {}
-            }
-            drop(turn);
+                Some(Ok(Answered::Refused)) => REFUSED_PAUSE,
+                Some(Ok(Answered::Told)) | None => Duration::ZERO,
+            };
+            // Who would go on with that as fast as can be has only so many places to do it in.
+            cancel.run_until_cancelled(time::sleep(pause)).await;
+            drop((turn, place));
         });
     }
+}
+
+/// What came of a question.
+enum Answered {
+    Told,
+    /// There was no time for it.
+    Refused,
 }
 
 /// Why an answer has no end.
@@ -304,7 +347,7 @@ async fn answer(
     peer: NodeId,
     mut send: SendStream,
     mut recv: RecvStream,
-) -> Result<(), Ended> {
+) -> Result<Answered, Ended> {
     let read = near::read_frame(&mut recv, QUESTION_LEN_MAX);
     let bytes = time::timeout(PATIENCE, read)
         .await
@@ -320,12 +363,13 @@ async fn answer(
     let (sender, mut told) = mpsc::channel(TOLD_MAX);
     let mut computing = host.answer(peer, question, sender);
     let mut computed = false;
+    let mut answered = Answered::Told;
     let mut alive = time::interval_at(time::Instant::now() + ALIVE_EVERY, ALIVE_EVERY);
     loop {
         let next = tokio::select! {
             biased;
             // Who asked is gone: what computes is dropped with this future.
-            _ = send.stopped() => return Ok(()),
+            _ = send.stopped() => return Ok(answered),
             next = told.recv() => next,
             () = &mut computing, if !computed => {
                 computed = true;
@@ -334,11 +378,15 @@ async fn answer(
             _ = alive.tick() => Some(Told::Alive),
         };
         let Some(next) = next else { break };
+        if matches!(next, Told::Event(Event::Failed(Refusal::Busy { .. }))) {
+            answered = Answered::Refused;
+        }
         let frame = near::frame(&wire::encode(&next));
         send.write_all(&frame).await.map_err(Ended::early)?;
         alive.reset();
     }
-    send.finish().map_err(Ended::early)
+    send.finish().map_err(Ended::early)?;
+    Ok(answered)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -351,7 +399,7 @@ mod tests {
 
     #[test]
     fn one_node_has_few_places_and_all_have_a_bounded_number() {
-        let hosts = Hosts::default();
+        let hosts = Arc::new(Hosts::default());
         let id = |n: usize| {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&n.to_be_bytes());

@@ -1,25 +1,33 @@
 //! Whose job is next: a bounded queue in front of the engines, fair between callers by what their jobs cost.
 //!
-//! Start-time fair queueing: the next job of each caller has a start tag, the later of the queue's virtual time when it
-//! came and the end tag of its caller's job before it; its end tag is its cost over its class's weight later. The job
-//! with the smallest start tag runs next. So a caller who asks for much waits for himself and not for others, whoever was idle does not
-//! save up a claim, and ten thousand jobs of one caller do not delay the first of another by more than one.
+//! Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996): the next job of each caller has a start tag, the later
+//! of the queue's virtual time when it came and the end tag of its caller's job before it; its end tag is its cost over
+//! its class's weight later. The job with the smallest start tag runs next. So a caller who asks for much waits for
+//! himself and not for others, whoever was idle does not save up a claim, and ten thousand jobs of one caller do not
+//! delay the first of another by more than one.
 //!
 //! A *lane* is an engine: it has so many slots, and none while it is closed (loading, or about to go). Strangers never
 //! get the last slot of a lane that has more than one, so that the machine's owner finds one free.
+//!
+//! A stranger's job does not keep its slot to its end: while others wait who have had less, it is paused (`turns`). A
+//! stranger who has had little is ahead of those who ask all the time, for as long as that is so.
+
+mod turns;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
-use super::Refusal;
+use super::{Rank, Refusal};
 use crate::time::Instant;
 
 /// What a token of the answer costs in tokens of the prompt: prompts are computed many tokens at a time.
 pub const ANSWER_TOKEN_COST: u64 = 4;
 /// One unit of virtual time is so many parts: weights divide without a remainder that matters.
 const SCALE: u128 = 1 << 16;
+/// Callers without a job whose use of the machine is remembered, at most.
+const REMEMBERED_MAX: usize = 4_096;
 /// What somebody is told to wait at least before another try.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 /// What somebody is told to wait at most.
@@ -100,14 +108,39 @@ pub struct Offer<C, L> {
     pub deadline: Option<Instant>,
 }
 
+/// What is to be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Begin a job.
+    Start(Ticket, Rank),
+    /// Go on with one that was paused.
+    Resume(Ticket, Rank),
+    /// Put one aside: another takes its slot.
+    Pause(Ticket),
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    Running,
+    /// It was begun and waits for another turn.
+    Paused,
+}
+
 #[derive(Debug)]
 struct Entry<C, L> {
     caller: C,
     class: Class,
     lane: L,
     cost: u64,
-    /// The virtual time when it came.
-    came: u128,
+    /// What its prompt costs.
+    prompt_cost: u64,
+    /// The virtual time when it came, and its start tag once it was begun.
+    start: u128,
+    /// What it has cost so far.
+    spent: u64,
+    stage: Stage,
     deadline: Option<Instant>,
     begun: Option<Instant>,
 }
@@ -117,15 +150,19 @@ struct Account {
     /// End tag of the job that was begun last.
     end: u128,
     jobs: usize,
-    /// In order of arrival.
+    /// In order of arrival, those that were paused first.
     waiting: VecDeque<Ticket>,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
+    /// For jobs that are new.
     slots: usize,
+    /// For those that were begun before it was closed, too.
+    slots_max: usize,
     running: usize,
     strangers: usize,
+    paused: usize,
 }
 
 /// The queue.
@@ -151,7 +188,8 @@ impl<C: Ord + Copy, L: Ord + Clone> Admission<C, L> {
             waiting: 0,
             accounts: BTreeMap::new(),
             lanes: BTreeMap::new(),
-            virtual_time: 0,
+            // So that nobody who is ahead of it has less than nothing.
+            virtual_time: turns::LEAD,
             next: 0,
             pace: 1_024,
         }
@@ -205,7 +243,10 @@ impl<C: Ord + Copy, L: Ord + Clone> Admission<C, L> {
                 class: offer.class,
                 lane: offer.lane,
                 cost: cost(offer.prompt_tokens, answer_tokens),
-                came: self.virtual_time,
+                prompt_cost: cost(offer.prompt_tokens, 0),
+                start: self.virtual_time,
+                spent: 0,
+                stage: Stage::Waiting,
                 deadline: offer.deadline,
                 begun: None,
             },
@@ -213,87 +254,44 @@ impl<C: Ord + Copy, L: Ord + Clone> Admission<C, L> {
         Ok(ticket)
     }
 
-    /// Opens a lane, or changes how many slots it has; 0 closes it for new jobs.
+    /// Opens a lane, or changes how many slots it has; 0 closes it for new jobs. Those begun still come to their end.
     pub fn open(&mut self, lane: L, slots: usize) {
         let lane = self.lanes.entry(lane).or_default();
         lane.slots = slots;
+        lane.slots_max = lane.slots_max.max(slots);
     }
 
-    /// The job that runs next, if a slot of its lane is free; call it until there is none.
-    pub fn start(&mut self, now: Instant) -> Option<Ticket> {
-        let (start, ticket) = self.accounts.values().filter_map(|a| self.head(a)).min()?;
-        let class = self.entries.get(&ticket)?.class;
-        // Who waits for another lane does not hold the time back.
-        self.virtual_time = self.virtual_time.max(start);
-        self.take_from_queue(ticket);
-        let entry = self.entries.get_mut(&ticket)?;
-        entry.begun = Some(now);
-        let (caller, span) = (entry.caller, span(entry.cost, class));
-        let lane = self.lanes.get_mut(&entry.lane)?;
-        lane.running += 1;
-        lane.strangers += usize::from(class == Class::Stranger);
-        if let Some(account) = self.accounts.get_mut(&caller) {
-            account.end = start.saturating_add(span);
+    /// A job that was begun has cost so much by now.
+    pub fn spent(&mut self, ticket: Ticket, spent: u64) {
+        if let Some(entry) = self.entries.get_mut(&ticket) {
+            entry.spent = entry.spent.max(spent.min(entry.cost));
         }
-        let now = self.virtual_time;
-        // A caller without jobs who owes nothing is forgotten.
-        self.accounts
-            .retain(|_, account| account.jobs > 0 || account.end > now);
-        Some(ticket)
     }
 
-    /// The next job of a caller that finds a slot, with its start tag.
-    fn head(&self, account: &Account) -> Option<(u128, Ticket)> {
-        account.waiting.iter().find_map(|ticket| {
-            let entry = self.entries.get(ticket)?;
-            let start = entry.came.max(account.end);
-            self.has_slot(&entry.lane, entry.class)
-                .then_some((start, *ticket))
-        })
-    }
-
-    /// Whether the job was waiting; it does not any more.
-    fn take_from_queue(&mut self, ticket: Ticket) -> bool {
+    /// The job does not wait any more.
+    fn take_from_queue(&mut self, ticket: Ticket) {
         let caller = self.entries.get(&ticket).map(|entry| entry.caller);
         let account = caller.and_then(|caller| self.accounts.get_mut(&caller));
         let Some(account) = account else {
-            return false;
+            return;
         };
         let before = account.waiting.len();
         account.waiting.retain(|other| *other != ticket);
-        let was_waiting = account.waiting.len() < before;
-        self.waiting -= usize::from(was_waiting);
-        was_waiting
-    }
-
-    fn has_slot(&self, lane: &L, class: Class) -> bool {
-        self.lanes.get(lane).is_some_and(|lane| {
-            let for_strangers = if lane.slots > 1 {
-                lane.slots - 1
-            } else {
-                lane.slots
-            };
-            lane.running < lane.slots
-                && (class != Class::Stranger || lane.strangers < for_strangers)
-        })
+        self.waiting -= before - account.waiting.len();
     }
 
     /// A job is over, or nobody waits for it any more. What it cost less than was reckoned is given back to its caller.
     pub fn end(&mut self, now: Instant, ticket: Ticket, spent: u64) {
-        let was_waiting = self.take_from_queue(ticket);
+        self.take_from_queue(ticket);
         let Some(entry) = self.entries.remove(&ticket) else {
             return;
         };
-        if was_waiting {
+        match (entry.stage, self.lanes.get_mut(&entry.lane)) {
             // It was not paid for yet.
-            self.release(&entry, entry.cost);
-            return;
-        }
-        if let Some(lane) = self.lanes.get_mut(&entry.lane) {
-            lane.running = lane.running.saturating_sub(1);
-            if entry.class == Class::Stranger {
-                lane.strangers = lane.strangers.saturating_sub(1);
-            }
+            (Stage::Waiting, _) => return self.release(&entry, entry.cost),
+            (Stage::Running, Some(lane)) => lane.leave(entry.class),
+            (Stage::Paused, Some(lane)) => lane.paused = lane.paused.saturating_sub(1),
+            (Stage::Running | Stage::Paused, None) => {}
         }
         let spent = spent.min(entry.cost);
         if let Some(begun) = entry.begun {
@@ -317,6 +315,25 @@ impl<C: Ord + Copy, L: Ord + Clone> Admission<C, L> {
             // Nobody is owed anything once nobody waits.
             self.accounts.clear();
         }
+    }
+
+    /// Forgets callers without jobs: those who owe nothing, and beyond a number those who owe least.
+    fn forget(&mut self) {
+        let now = self.virtual_time;
+        self.accounts
+            .retain(|_, account| account.jobs > 0 || account.end > now);
+        if self.accounts.len() <= REMEMBERED_MAX.saturating_add(self.entries.len()) {
+            return;
+        }
+        let idle = self
+            .accounts
+            .iter()
+            .filter(|(_, account)| account.jobs == 0);
+        let mut ends: Vec<u128> = idle.map(|(_, account)| account.end).collect();
+        ends.sort_unstable();
+        let median = ends.get(ends.len() / 2).copied().unwrap_or_default();
+        self.accounts
+            .retain(|_, account| account.jobs > 0 || account.end > median);
     }
 
     /// Forgets a lane that is gone. Jobs that wait for it go on waiting.
@@ -376,10 +393,10 @@ impl<C: Ord + Copy, L: Ord + Clone> Admission<C, L> {
             .flat_map(|account| account.waiting.iter().map(|ticket| (account.end, *ticket)))
             .filter_map(|(end, ticket)| {
                 let entry = self.entries.get(&ticket)?;
-                Some((entry.came.max(end), ticket, &entry.lane))
+                Some((self.key(entry, end), ticket, &entry.lane))
             })
             .collect();
-        waiting.sort_unstable_by_key(|(start, ticket, _)| (*start, *ticket));
+        waiting.sort_unstable_by_key(|(key, ticket, _)| (*key, *ticket));
         waiting
             .into_iter()
             .map(|(_, ticket, lane)| (lane, ticket))
@@ -389,6 +406,12 @@ impl<C: Ord + Copy, L: Ord + Clone> Admission<C, L> {
     /// Jobs that run in a lane.
     pub fn running(&self, lane: &L) -> usize {
         self.lanes.get(lane).map_or(0, |lane| lane.running)
+    }
+
+    /// Jobs that were begun in a lane and are not over, whether they run or are paused.
+    pub fn begun(&self, lane: &L) -> usize {
+        let lane = self.lanes.get(lane);
+        lane.map_or(0, |lane| lane.running + lane.paused)
     }
 
     /// All jobs, running and waiting.
@@ -412,6 +435,19 @@ impl<C: Ord + Copy, L: Ord + Clone> Admission<C, L> {
         Refusal::Busy {
             retry_millis: u32::try_from(retry.as_millis()).unwrap_or(u32::MAX),
         }
+    }
+}
+
+impl Lane {
+    fn enter(&mut self, class: Class) {
+        self.running += 1;
+        self.strangers += usize::from(class == Class::Stranger);
+    }
+
+    fn leave(&mut self, class: Class) {
+        self.running = self.running.saturating_sub(1);
+        let strangers = usize::from(class == Class::Stranger);
+        self.strangers = self.strangers.saturating_sub(strangers);
     }
 }
 

@@ -9,6 +9,24 @@ use minicbor::{Decode, Encode};
 use super::{Event, Job, Refusal};
 use crate::wire::Message;
 
+/// Whose first token comes before whose: while one job's prompt is read, those of later ranks stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Rank {
+    /// Of a program on this machine.
+    #[n(0)]
+    Own,
+    /// Of a node that the user named.
+    #[n(1)]
+    Known,
+    /// Of another node, which asks little.
+    #[n(2)]
+    Brief,
+    /// Of any other.
+    #[n(3)]
+    Stranger,
+}
+
 /// What a node tells the process.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ToEngine {
@@ -21,6 +39,9 @@ pub enum ToEngine {
         /// What to do.
         #[n(1)]
         what: Box<Job>,
+        /// Before whom.
+        #[n(2)]
+        rank: Rank,
     },
     /// Nobody waits for this any more. It ends with `Done` and `Cancelled` unless it had ended.
     #[n(1)]
@@ -28,6 +49,23 @@ pub enum ToEngine {
         /// Which.
         #[n(0)]
         job: u64,
+    },
+    /// Others come first: it stands still until it is told to go on, and takes no place beside those that run.
+    #[n(2)]
+    Pause {
+        /// Which.
+        #[n(0)]
+        job: u64,
+    },
+    /// It goes on.
+    #[n(3)]
+    Resume {
+        /// Which.
+        #[n(0)]
+        job: u64,
+        /// Before whom.
+        #[n(1)]
+        rank: Rank,
     },
 }
 

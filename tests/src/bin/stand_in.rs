@@ -40,7 +40,7 @@ fn main() {
     let cancelled = Cancelled::default();
     while let Some(order) = hear() {
         match order {
-            ToEngine::Start { job, what } => {
+            ToEngine::Start { job, what, .. } => {
                 let cancelled = Arc::clone(&cancelled);
                 thread::spawn(move || work(job, &what, &cancelled));
             }
@@ -51,6 +51,8 @@ fn main() {
                     .insert(job);
                 changed.notify_all();
             }
+            // It has places for all.
+            ToEngine::Pause { .. } | ToEngine::Resume { .. } => {}
         }
     }
 }

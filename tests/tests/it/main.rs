@@ -10,6 +10,7 @@
 mod dependency_rule;
 mod tidy;
 
+mod abuse;
 mod anchors;
 mod ask;
 mod audits;

@@ -111,7 +111,7 @@ impl Inner {
             }
         }
         self.start_engines(state);
-        self.begin_jobs(state);
+        self.take_turns(state);
         self.end_idle(state);
         self.changed.notify_one();
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use weft_protocol::{
     infer::{
         Event, Job, ModelId, Prompt, Refusal, Text, ToEngine,
-        admission::{Class, Offer, Ticket},
+        admission::{Class, Offer, Ticket, Turn, cost},
     },
     time::Instant as Moment,
 };
@@ -146,20 +146,27 @@ impl Inner {
         Ok(ticket)
     }
 
-    /// Begins every job whose turn it is.
-    pub(super) fn begin_jobs(&self, state: &mut State) {
-        while let Some(ticket) = state.admission.start(self.now()) {
-            let Some(work) = state.jobs.get_mut(&ticket) else {
+    /// Begins every job whose turn it is, and pauses those that others come before.
+    pub(super) fn take_turns(&self, state: &mut State) {
+        while let Some(turn) = state.admission.next(self.now()) {
+            let (Turn::Start(job, _) | Turn::Resume(job, _) | Turn::Pause(job)) = turn;
+            let Some(work) = state.jobs.get_mut(&job) else {
                 continue;
             };
-            work.has_begun = true;
             let (lane, what) = (work.lane.clone(), work.what.take());
-            if let Some(engine) = state.engines.get_mut(&lane) {
-                engine.begun += 1;
-            }
-            if let Some(what) = what {
-                state.tell(&lane, ToEngine::Start { job: ticket, what });
-            }
+            let order = match (turn, what) {
+                (Turn::Start(job, rank), Some(what)) => {
+                    work.has_begun = true;
+                    if let Some(engine) = state.engines.get_mut(&lane) {
+                        engine.begun += 1;
+                    }
+                    ToEngine::Start { job, what, rank }
+                }
+                (Turn::Resume(job, rank), _) => ToEngine::Resume { job, rank },
+                (Turn::Pause(job), _) => ToEngine::Pause { job },
+                (Turn::Start(..), None) => continue,
+            };
+            state.tell(&lane, order);
         }
     }
 
@@ -193,7 +200,11 @@ impl Inner {
                     return;
                 }
             }
-            Event::Tokens { tokens, .. } => work.answer_tokens += tokens.len() as u64,
+            Event::Tokens { tokens, .. } => {
+                work.answer_tokens += tokens.len() as u64;
+                let spent = cost(work.prompt_tokens, work.answer_tokens);
+                state.admission.spent(ticket, spent);
+            }
             Event::Done { .. }
             | Event::Embedded { .. }
             | Event::Scored { .. }
@@ -203,6 +214,8 @@ impl Inner {
             if work.cancelled.is_none() {
                 work.mailbox.push(event);
             }
+            // It may have had enough for now.
+            self.take_turns(state);
             return;
         }
         if let Some(work) = state.finish(ticket, now)

@@ -146,7 +146,7 @@ impl State {
 
     /// Whether a model has nothing to do.
     pub(super) fn is_idle(&self, id: &ModelId) -> bool {
-        self.admission.running(id) == 0
+        self.admission.begun(id) == 0
     }
 
     /// Ends a job that nobody waits for any more. Whether there was one.

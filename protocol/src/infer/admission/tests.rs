@@ -27,6 +27,16 @@ fn queue(slots: usize) -> Queue {
 
 const NOW: Instant = Instant(0);
 
+impl Queue {
+    /// The job that begins next, where none is paused.
+    fn start(&mut self, now: Instant) -> Option<Ticket> {
+        self.next(now).map(|turn| match turn {
+            Turn::Start(ticket, _) => ticket,
+            other @ (Turn::Resume(..) | Turn::Pause(_)) => panic!("{other:?}"),
+        })
+    }
+}
+
 #[test]
 fn a_newcomer_waits_for_one_job_of_a_crowd_and_not_for_all() {
     let mut queue = queue(1);
@@ -144,6 +154,143 @@ fn what_was_not_spent_is_given_back() {
     assert!(order.contains(&third));
 }
 
+/// Strangers of whom each always has one job, and a machine that computes so many at once.
+struct Crowd {
+    queue: Queue,
+    /// What jobs still are to cost.
+    left: BTreeMap<Ticket, (u32, u64)>,
+    running: Vec<Ticket>,
+    paused: usize,
+    /// What each caller has had.
+    had: BTreeMap<u32, u64>,
+}
+
+impl Crowd {
+    fn new(slots: usize) -> Self {
+        Self {
+            queue: queue(slots),
+            left: BTreeMap::new(),
+            running: Vec::new(),
+            paused: 0,
+            had: BTreeMap::new(),
+        }
+    }
+
+    fn ask(&mut self, caller: u32, class: Class, prompt: u64, answer: u64) -> Ticket {
+        let offer = Offer {
+            answer_tokens: answer,
+            ..offer(caller, class, prompt)
+        };
+        let ticket = self.queue.offer(offer).unwrap();
+        self.left.insert(ticket, (caller, cost(prompt, answer)));
+        self.turns();
+        ticket
+    }
+
+    fn turns(&mut self) {
+        while let Some(turn) = self.queue.next(NOW) {
+            match turn {
+                Turn::Start(ticket, _) | Turn::Resume(ticket, _) => self.running.push(ticket),
+                Turn::Pause(ticket) => {
+                    self.running.retain(|other| *other != ticket);
+                    self.paused += 1;
+                }
+            }
+        }
+    }
+
+    /// Everything that runs goes on a little. Callers whose job ended ask for `next` again.
+    fn advance(&mut self, next: impl Fn(u32) -> Option<(u64, u64)>) {
+        for ticket in self.running.clone() {
+            let (caller, left) = self.left.get_mut(&ticket).unwrap();
+            let (caller, step) = (*caller, 4.min(*left));
+            *left -= step;
+            let left = *left;
+            *self.had.entry(caller).or_default() += step;
+            let spent = self.queue.entries[&ticket].cost - left;
+            self.queue.spent(ticket, spent);
+            if left == 0 {
+                self.running.retain(|other| *other != ticket);
+                self.left.remove(&ticket);
+                self.queue.end(NOW, ticket, spent);
+                if let Some((prompt, answer)) = next(caller) {
+                    self.ask(caller, Class::Stranger, prompt, answer);
+                }
+            }
+        }
+        self.turns();
+    }
+}
+
+/// Half of them want all that is allowed, the others hang up and ask again.
+fn greedy(caller: u32) -> Option<(u64, u64)> {
+    Some(if caller.is_multiple_of(2) {
+        (400, 3_600)
+    } else {
+        (400, 5)
+    })
+}
+
+#[test]
+fn among_a_hundred_who_ask_all_the_time_who_asks_now_and_then_is_served_at_once() {
+    let mut crowd = Crowd::new(8);
+    for caller in 0..100 {
+        let (prompt, answer) = greedy(caller).unwrap();
+        crowd.ask(caller, Class::Stranger, prompt, answer);
+    }
+    // All have had what new callers get.
+    while crowd.had.len() < 100 || crowd.had.values().any(|had| *had < 2 * 4_096) {
+        crowd.advance(greedy);
+    }
+    for round in 0..40 {
+        for (who, class) in [(1_000, Class::Stranger), (1_001, Class::Own)] {
+            let ticket = crowd.ask(who, class, 20, 8);
+            assert!(crowd.running.contains(&ticket), "{who}, round {round}");
+            while crowd.left.contains_key(&ticket) {
+                crowd.advance(|caller| greedy(caller).filter(|_| caller < 100));
+            }
+        }
+    }
+    assert!(crowd.paused > 40, "{}", crowd.paused);
+}
+
+#[test]
+fn a_crowd_shares_what_there_is() {
+    let mut crowd = Crowd::new(4);
+    for caller in 0..30 {
+        let (prompt, answer) = greedy(caller).unwrap();
+        crowd.ask(caller, Class::Stranger, prompt, answer);
+    }
+    for _ in 0..60_000 {
+        crowd.advance(greedy);
+    }
+    let most = crowd.had.values().max().unwrap();
+    let least = crowd.had.values().min().unwrap();
+    // A slice and a lead each.
+    assert!(most - least < 3 * 4_096, "{least} to {most}");
+    // Turns are long: what was computed for a job is not thrown away often.
+    let all: u64 = crowd.had.values().sum();
+    assert!(
+        (crowd.paused as u64) < all / 1_000,
+        "{} of {all}",
+        crowd.paused
+    );
+}
+
+#[test]
+fn callers_without_jobs_are_forgotten_in_the_end() {
+    let mut queue = queue(2);
+    queue.offer(offer(0, Class::Stranger, 10)).unwrap();
+    let keeps = queue.start(NOW);
+    assert!(keeps.is_some());
+    for caller in 1..20_000 {
+        let ticket = queue.offer(own(caller, 10)).unwrap();
+        assert_eq!(queue.start(NOW), Some(ticket));
+        queue.end(NOW, ticket, 10);
+    }
+    assert!(queue.accounts.len() <= REMEMBERED_MAX + 2);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Offer {
@@ -152,6 +299,10 @@ enum Step {
         stranger: bool,
     },
     Start,
+    Spend {
+        nth: usize,
+        spent: u64,
+    },
     End {
         nth: usize,
         spent: u64,
@@ -164,6 +315,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..6_u32, 0..5_000_u64, any::<bool>())
             .prop_map(|(caller, tokens, stranger)| Step::Offer { caller, tokens, stranger }),
         4 => Just(Step::Start),
+        3 => (any::<usize>(), 0..20_000_u64).prop_map(|(nth, spent)| Step::Spend { nth, spent }),
         3 => (any::<usize>(), 0..20_000_u64).prop_map(|(nth, spent)| Step::End { nth, spent }),
         1 => (0..4_usize).prop_map(Step::Slots),
     ]
@@ -174,7 +326,7 @@ proptest! {
     fn bounds_hold_and_every_job_ends(steps in proptest::collection::vec(step(), 0..300)) {
         let params = Params { waiting_max: 16, per_caller_max: 5, ..Params::default() };
         let mut queue = Queue::new(params);
-        let mut running = Vec::new();
+        let (mut running, mut paused) = (Vec::new(), Vec::new());
         let mut jobs: BTreeMap<Ticket, u32> = BTreeMap::new();
         let mut slots = 0;
         for step in steps {
@@ -190,15 +342,35 @@ proptest! {
                     let most = if stranger { 1 } else { 5 };
                     prop_assert!(of_caller <= most);
                 }
-                Step::Start => if let Some(ticket) = queue.start(NOW) {
-                    running.push(ticket);
-                    prop_assert!(running.len() <= slots);
+                Step::Start => match queue.next(NOW) {
+                    None => {}
+                    Some(Turn::Start(ticket, _)) => {
+                        running.push(ticket);
+                        prop_assert!(running.len() <= slots);
+                    }
+                    Some(Turn::Resume(ticket, _)) => {
+                        let before = paused.len();
+                        paused.retain(|other| *other != ticket);
+                        prop_assert_eq!(paused.len() + 1, before);
+                        running.push(ticket);
+                    }
+                    Some(Turn::Pause(ticket)) => {
+                        prop_assert!(jobs[&ticket] >= 100, "only strangers' jobs are paused");
+                        let before = running.len();
+                        running.retain(|other| *other != ticket);
+                        prop_assert_eq!(running.len() + 1, before);
+                        paused.push(ticket);
+                    }
+                },
+                Step::Spend { nth, spent } => if !running.is_empty() {
+                    queue.spent(running[nth % running.len()], spent);
                 },
                 Step::End { nth, spent } => if !jobs.is_empty() {
                     let ticket = *jobs.keys().nth(nth % jobs.len()).unwrap();
                     queue.end(NOW, ticket, spent);
                     jobs.remove(&ticket);
                     running.retain(|other| *other != ticket);
+                    paused.retain(|other| *other != ticket);
                 },
                 Step::Slots(now) => {
                     // Fewer slots end nothing that runs.
@@ -209,14 +381,23 @@ proptest! {
                 }
             }
             prop_assert_eq!(queue.len(), jobs.len());
-            prop_assert!(jobs.len() - running.len() <= 16);
-            prop_assert_eq!(queue.running(&'a'), running.len());
+            prop_assert!(jobs.len() - running.len() - paused.len() <= 16);
+            prop_assert_eq!(queue.begun(&'a'), running.len() + paused.len());
         }
-        queue.open('a', 1);
+        // Closed for new jobs, those that were begun still end.
+        queue.open('a', 0);
         for ticket in running.drain(..) {
             queue.end(NOW, ticket, 1);
             jobs.remove(&ticket);
         }
+        while let Some(turn) = queue.next(NOW) {
+            let Turn::Resume(ticket, _) = turn else { panic!("{turn:?}") };
+            paused.retain(|other| *other != ticket);
+            queue.end(NOW, ticket, 1);
+            jobs.remove(&ticket);
+        }
+        prop_assert!(paused.is_empty());
+        queue.open('a', 1);
         while let Some(ticket) = queue.start(NOW) {
             queue.end(NOW, ticket, 1);
             prop_assert!(jobs.remove(&ticket).is_some());
