@@ -92,6 +92,20 @@ pub struct Lines(std::io::BufReader<TcpStream>);
 pub fn post_lines(home: &Path, gateway: &str, path: &str, body: &Value) -> Result<Lines> {
     use std::io::BufRead as _;
 
+    let mut reader = std::io::BufReader::new(post(home, gateway, path, body)?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        ensure!(reader.read_line(&mut head)? > 0, "no answer: {head}");
+    }
+    ensure!(head.starts_with("HTTP/1.1 200"), "POST {path}: {head}");
+    Ok(Lines(reader))
+}
+
+/// Posts JSON to a path of the API; the answer is still to be read.
+///
+/// # Errors
+/// When the node cannot be reached.
+pub fn post(home: &Path, gateway: &str, path: &str, body: &Value) -> Result<TcpStream> {
     let token = fs::read_to_string(home.join("control.token")).context("no control token")?;
     let address = gateway.strip_prefix("http://").context("a local URL")?;
     let address = address.trim_end_matches('/');
@@ -106,13 +120,7 @@ pub fn post_lines(home: &Path, gateway: &str, path: &str, body: &Value) -> Resul
         token.trim(),
         body.len()
     )?;
-    let mut reader = std::io::BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        ensure!(reader.read_line(&mut head)? > 0, "no answer: {head}");
-    }
-    ensure!(head.starts_with("HTTP/1.1 200"), "POST {path}: {head}");
-    Ok(Lines(reader))
+    Ok(stream)
 }
 
 impl Iterator for Lines {

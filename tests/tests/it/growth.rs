@@ -1,12 +1,15 @@
 //! Many questions, asked here and at a peer, some of them given up: what they leave behind.
 //!
-//! `WEFT_TEST_REQUESTS=1000` asks as many.
+//! `WEFT_TEST_REQUESTS=1000` asks as many, `WEFT_TEST_MODEL=FOLDER` another model in the middle of whose prompts callers go.
 
-use std::{env, fs};
+use std::{
+    env, fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use weft_tests::{Node, Options, World, api, wait::PATIENCE, wait_for};
+use weft_tests::{Model, Node, Options, World, api, wait::PATIENCE, wait_for};
 
 use crate::peers::wren;
 
@@ -105,4 +108,37 @@ fn many_questions_leave_nothing_behind() -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[test]
+fn a_question_given_up_in_the_middle_of_its_prompt_frees_what_it_holds() -> Result<()> {
+    let world = World::new()?;
+    let alice = world.node("alice", Options::default())?;
+    let model = match env::var_os("WEFT_TEST_MODEL") {
+        Some(folder) => Model::at(folder),
+        None => wren(&world)?,
+    };
+    let reference = alice.publish(&model, "model")?.reference;
+    ask(&alice, "/v1/completions", &reference, 0)?;
+    let mut took: Vec<Duration> = Vec::new();
+    for n in 0..10 {
+        let prompt = format!("{n} ") + &"and then the bird said hello ".repeat(60);
+        let body = json!({"model": reference, "prompt": prompt, "stream": true, "max_tokens": 4});
+        let path = "/v1/completions";
+        let stream = api::post(alice.home(), alice.gateway(), path, &body)?;
+        wait_for("it to be taken in", PATIENCE, || {
+            let running = api::get(alice.home(), alice.gateway(), "/weft/v1/running")?;
+            Ok((running["jobs_taken"].as_u64() > Some(n + 1)).then_some(()))
+        })?;
+        drop(stream);
+        let start = Instant::now();
+        while idle(&alice)?.is_none() {
+            ensure!(start.elapsed() < PATIENCE, "it still runs");
+        }
+        took.push(start.elapsed());
+    }
+    took.sort();
+    eprintln!("free after {took:?}");
+    // And it answers as before.
+    ask(&alice, "/v1/completions", &reference, 0)
 }
