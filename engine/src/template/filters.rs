@@ -157,8 +157,9 @@ fn number(name: &str, value: &Value, given: Given) -> Result<Value, Fault> {
             let scale = 10_f64.powi(precision as i32);
             let scaled = number.float() * scale;
             let rounded = match method.some_text()? {
-                Some("ceil") => scaled.ceil(),
-                Some("floor") => scaled.floor(),
+                // Zero has no sign here, as in Python, where these make whole numbers.
+                Some("ceil") => scaled.ceil() + 0.0,
+                Some("floor") => scaled.floor() + 0.0,
                 None | Some("common") => scaled.round_ties_even(),
                 Some(other) => return fail(format!("nothing is rounded by `{other}`")),
             };

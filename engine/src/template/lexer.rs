@@ -81,12 +81,7 @@ impl<'s> Lexer<'s> {
         if sign == Some(b'-') {
             text = text.trim_end();
         } else if sign != Some(b'+') && kind != b'{' {
-            let begin = text.rfind('\n').map(|at| at + 1);
-            if let Some(begin) = begin.or_else(|| self.begins.then_some(0))
-                && text[begin..].trim().is_empty()
-            {
-                text = &text[..begin];
-            }
+            text = without_indent(text, self.begins);
         }
         if matches!(sign, Some(b'-' | b'+')) {
             self.take(1);
@@ -150,6 +145,7 @@ impl<'s> Lexer<'s> {
         else {
             return Ok(false);
         };
+        let begins = strip && self.take(self.rest.len() - body.len()).ends_with('\n');
         self.take(self.rest.len() - body.len());
         let mut from = 0;
         while let Some(at) = self.rest[from..].find("{%").map(|at| at + from) {
@@ -168,6 +164,8 @@ impl<'s> Lexer<'s> {
             let mut text = self.take(len);
             if tag.starts_with('-') {
                 text = text.trim_end();
+            } else if !tag.starts_with('+') {
+                text = without_indent(text, begins);
             }
             self.text(line, text);
             self.take(self.rest.len() - after);
@@ -274,6 +272,15 @@ impl<'s> Lexer<'s> {
         };
         let text = self.take(end + 2);
         Ok(Token::Text(unescape(&text[1..=end])))
+    }
+}
+
+/// Without the blanks that a line begins with, if there is nothing else in it.
+fn without_indent(text: &str, begins: bool) -> &str {
+    let begin = text.rfind('\n').map(|at| at + 1);
+    match begin.or_else(|| begins.then_some(0)) {
+        Some(begin) if text[begin..].trim().is_empty() => &text[..begin],
+        _ => text,
     }
 }
 

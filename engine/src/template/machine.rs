@@ -145,7 +145,7 @@ impl<'m> Machine<'m> {
             }
             Statement::For(declared) => {
                 let items = self.value(&declared.over)?.items(self.meter)?;
-                self.repeat(declared, items, 0)?;
+                return self.repeat(declared, items, 0);
             }
             Statement::Set(target, value) => {
                 let value = self.value(value)?;

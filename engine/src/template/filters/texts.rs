@@ -157,7 +157,12 @@ fn indent(meter: &Meter, text: &str, given: Given) -> Result<Value, Fault> {
         if index > 0 {
             writer.push("\n")?;
         }
-        if (index > 0 || first) && (blank || !line.is_empty()) {
+        // The first line is moved even if there is nothing in it.
+        let moved = match index {
+            0 => first,
+            _ => blank || !line.is_empty(),
+        };
+        if moved {
             writer.push(&margin)?;
         }
         writer.push(line)?;

@@ -46,7 +46,7 @@ impl Machine<'_> {
         declared: &Arc<For>,
         items: Rc<List>,
         depth: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<Flow, Fault> {
         let items = match &declared.filter {
             None => items,
             Some(filter) => {
@@ -64,8 +64,7 @@ impl Machine<'_> {
             }
         };
         if items.items.is_empty() {
-            self.run(&declared.otherwise)?;
-            return Ok(());
+            return self.framed(Frame::new(), |machine| machine.run(&declared.otherwise));
         }
         let state = Rc::new(Loop {
             items,
@@ -87,7 +86,7 @@ impl Machine<'_> {
                 break;
             }
         }
-        Ok(())
+        Ok(Flow::On)
     }
 }
 
