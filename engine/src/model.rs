@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use candle_core::Device;
 use serde_json::Value;
+use weft_kernels::{ROUNDING, instructions};
 use weft_protocol::{
     formats::{Gguf, Reading, gguf},
     infer::{Description, Prompt, Refusal},
@@ -219,7 +220,7 @@ fn finish(
         context_len_max: number(context_max),
         embedding_len: number(config.hidden),
         vocabulary_len: number(vocabulary),
-        kernel_class: kernel_class(weights.target()),
+        kernel_class: kernel_class(weights.target(), weights.is_by_candle()),
         generates: true,
         embeds: true,
         chats: template.is_some(),
@@ -264,7 +265,7 @@ fn load_encoder(
         context_len_max: number(config.context),
         embedding_len: number(config.hidden),
         vocabulary_len: number(config.vocabulary),
-        kernel_class: kernel_class(weights.target()),
+        kernel_class: kernel_class(weights.target(), true),
         generates: false,
         embeds: true,
         chats: false,
@@ -298,14 +299,15 @@ fn end_of_turn(template: &Template, tokenizer: &Tokenizer) -> Option<u32> {
     tokenizer.is_control(first).then_some(first)
 }
 
-/// Which kernels compute: quantized products round differently where the processor is another.
-fn kernel_class(target: &Target) -> String {
+/// Which kernels compute. Ours compute the same bits everywhere. candle's round differently where the processor is
+/// another, and as little of it as `some` of the steps is enough for that.
+fn kernel_class(target: &Target, some: bool) -> String {
     const CANDLE: &str = "candle-0.11";
     match target {
-        // The number changes when the kernels round differently.
-        Target::Here => format!("weft-1/{}", weft_kernels::class_name()),
+        Target::Here if !some => ROUNDING.to_owned(),
+        Target::Here => format!("{CANDLE}+{ROUNDING}/{}", instructions()),
         Target::Candle(device) if !device.is_cpu() => format!("{CANDLE}/cuda"),
         // candle asks the same of a processor as we do.
-        Target::Candle(_) => format!("{CANDLE}/{}", weft_kernels::class_name()),
+        Target::Candle(_) => format!("{CANDLE}/{}", instructions()),
     }
 }

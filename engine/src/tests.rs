@@ -2,6 +2,7 @@
 
 mod architectures;
 mod converted;
+mod exact;
 mod references;
 mod scheduling;
 mod turns;

@@ -8,7 +8,13 @@ mod mapped;
 pub(crate) mod names;
 mod open;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use candle_core::{
     DType, Device, Tensor,
@@ -33,6 +39,8 @@ pub(crate) struct Weights {
     files: Vec<Arc<Mapped>>,
     tensors: BTreeMap<String, Place>,
     target: Target,
+    /// Whether a matrix is multiplied by candle.
+    by_candle: AtomicBool,
 }
 
 /// What computes.
@@ -121,6 +129,11 @@ impl Weights {
 
     pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Whether candle multiplies one of the matrices that were asked for so far.
+    pub(crate) fn is_by_candle(&self) -> bool {
+        self.by_candle.load(Ordering::Relaxed)
     }
 
     /// Number of weights and their bytes in the files.
@@ -235,6 +248,7 @@ impl Weights {
         {
             return Ok(Matrix::Packed(packed.into()));
         }
+        self.by_candle.store(true, Ordering::Relaxed);
         matrix_of(name, place.dtype, bytes, shape, &self.target.device())
     }
 }

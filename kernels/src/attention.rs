@@ -9,6 +9,7 @@ use panel::Panel;
 
 use crate::{
     Pool,
+    elements::{CAP, each},
     lanes::{Class, Lanes, array, exp, with_lanes},
     pool::Shares,
 };
@@ -186,9 +187,8 @@ unsafe fn exactly<L: Lanes, const N: usize>(
     for (row, scores) in scores.chunks_exact_mut(len).enumerate() {
         let (first, last) = (seen[row].0 - start, seen[row].1 - start);
         if let Some(cap) = attention.cap {
-            for score in &mut scores[first..=last] {
-                *score = (*score / cap).tanh() * cap;
-            }
+            // SAFETY: the caller's.
+            unsafe { each::<L, CAP>(scores, cap) };
         }
         // SAFETY: the caller's.
         shares[row] = 1.0 / unsafe { softmax::<L>(scores, first, last) };
@@ -230,7 +230,7 @@ unsafe fn softmax<L: Lanes>(scores: &mut [f32], first: usize, last: usize) -> f3
         }
         let most = array::<L>(most)
             .into_iter()
-            .fold(f32::NEG_INFINITY, f32::max);
+            .fold(f32::NEG_INFINITY, |most, x| if x > most { x } else { most });
         let most = L::float(most);
         for chunk in &mut *chunks {
             let power = exp::<L>(L::sub(L::load(chunk.as_ptr()), most));

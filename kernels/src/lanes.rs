@@ -4,6 +4,7 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+pub(crate) mod fused;
 pub(crate) mod portable;
 
 use std::sync::OnceLock;
@@ -60,10 +61,14 @@ impl Class {
     }
 }
 
-/// Which kernels compute here. Two processors of one class compute the same numbers to the last bit.
-pub fn class_name() -> &'static str {
+/// Which instructions compute here: a matter of speed alone, see [`ROUNDING`].
+pub fn instructions() -> &'static str {
     Class::here().name()
 }
+
+/// How numbers are rounded, by name: whoever has kernels of the same name computes the same bits, on whatever
+/// processor. The number changes when any bit does.
+pub const ROUNDING: &str = "weft-2";
 
 /// Runs a function that is generic over [`Lanes`] with the instructions of a class.
 ///
@@ -98,6 +103,8 @@ pub(crate) use with_lanes;
 
 /// Sixteen lanes. Everything here may only be called where the processor has the instructions, and with pointers to as
 /// many elements as are read or written.
+///
+/// All implementations compute the same bits, but for those of what is not a number.
 pub(crate) trait Lanes {
     /// 64 bytes: four for each lane.
     type Bytes: Copy;
@@ -145,22 +152,24 @@ pub(crate) trait Lanes {
     unsafe fn sub(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     unsafe fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     unsafe fn div(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a` where it is larger, `b` everywhere else: also of zeros, and if either is not a number.
     unsafe fn max(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a` where it is smaller, `b` everywhere else.
     unsafe fn min(a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    /// `a · b + c`, rounded once where the processor can.
+    /// `then` where `a` is larger than `b`.
+    unsafe fn above(
+        a: Self::Floats,
+        b: Self::Floats,
+        then: Self::Floats,
+        otherwise: Self::Floats,
+    ) -> Self::Floats;
+    /// The largest of all sizes; not a number if any of them is none.
+    unsafe fn largest_size(a: Self::Floats, b: Self::Floats) -> f32;
+    /// `a · b + c`, rounded once.
     unsafe fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     unsafe fn round(floats: Self::Floats) -> Self::Floats;
     /// Two to the power of integers between -126 and 127.
     unsafe fn power(floats: Self::Floats) -> Self::Floats;
-
-    /// The largest lane.
-    #[inline(always)]
-    unsafe fn largest(floats: Self::Floats) -> f32 {
-        let mut array = [0.0; 16];
-        // SAFETY: sixteen floats have room in it.
-        unsafe { Self::store(floats, array.as_mut_ptr()) };
-        array.iter().fold(f32::NEG_INFINITY, |most, x| most.max(*x))
-    }
 
     /// The sum of sixteen signed bytes.
     #[inline(always)]
@@ -189,7 +198,8 @@ pub(crate) unsafe fn array<L: Lanes>(floats: L::Floats) -> [f32; 16] {
 pub(crate) unsafe fn exp<L: Lanes>(x: L::Floats) -> L::Floats {
     // SAFETY: arithmetic only.
     unsafe {
-        let x = L::max(L::min(x, L::float(88.0)), L::float(-87.0));
+        // In this order, what is not a number stays so.
+        let x = L::max(L::float(-87.0), L::min(L::float(88.0), x));
         let n = L::round(L::mul(x, L::float(std::f32::consts::LOG2_E)));
         let r = L::fma(n, L::float(-0.693_359_4), x);
         let r = L::fma(n, L::float(2.121_944_4e-4), r);
@@ -205,5 +215,27 @@ pub(crate) unsafe fn exp<L: Lanes>(x: L::Floats) -> L::Floats {
         }
         let p = L::fma(p, L::mul(r, r), L::add(r, L::float(1.0)));
         L::mul(p, L::power(n))
+    }
+}
+
+/// The hyperbolic tangent of each lane; right to about three parts in 2^24.
+#[inline(always)]
+pub(crate) unsafe fn tanh<L: Lanes>(x: L::Floats) -> L::Floats {
+    // SAFETY: arithmetic only.
+    unsafe {
+        let zero = L::float(0.0);
+        let size = L::max(x, L::sub(zero, x));
+        // Away from zero by the exponential; near it, that would cancel.
+        let one = L::float(1.0);
+        let far = L::add(exp::<L>(L::add(size, size)), one);
+        let far = L::sub(one, L::div(L::float(2.0), far));
+        let far = L::above(zero, x, L::sub(zero, far), far);
+        let square = L::mul(x, x);
+        let mut p = L::float(-5.704_988_7e-3);
+        for c in [2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1] {
+            p = L::fma(p, square, L::float(c));
+        }
+        let near = L::fma(L::mul(p, square), x, x);
+        L::above(size, L::float(0.625), far, near)
     }
 }

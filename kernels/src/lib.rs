@@ -5,8 +5,10 @@
 //! order of its own ([`Rows`]) once for all matrices that read it. [`product`] multiplies, [`attend`] is attention over
 //! the memory that [`Keep`] is, and `elements` has what is computed number by number.
 //!
-//! Every number is computed in the same order of steps however many rows there are, whatever else is computed beside
-//! it, and however many threads share the work: only the class of the processor ([`class_name`]) makes a difference.
+//! Every number is computed by the same steps in the same order however many rows there are, whatever else is computed
+//! beside it, however many threads share the work, and on whatever processor: all bits are the same ([`ROUNDING`]).
+//! Steps are those that IEEE 754 rounds in one way only: sums, products, quotients, roots, and products that are added
+//! to something and rounded once. Functions are made of these, here or in `libm`; those of the system are not used.
 //!
 //! All unsafe code of the engine's arithmetic is in this crate. It is of three kinds: instructions that are used after
 //! the processor was asked for them ([`lanes`](lanes)), reading packed weights through pointers within bounds that are
@@ -32,7 +34,7 @@ mod rows;
 mod tests;
 
 pub use attention::{Attention, Keep, Query, attend};
-pub use lanes::class_name;
+pub use lanes::{ROUNDING, instructions};
 pub use pack::{Kind, Packed};
 pub use pool::Pool;
 pub use product::{Product, product};

@@ -13,6 +13,8 @@ pub(crate) const GROUP: usize = 8;
 pub(crate) const BLOCK: usize = 32;
 /// Numbers of each block of each row besides its bytes.
 pub(crate) const NOTES: usize = 6;
+/// The largest number of a block that is not taken for zero: 127 divided by it is still a number.
+const LEAST: f32 = 1e-36;
 
 /// Which forms of rows matrices read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -188,14 +190,12 @@ unsafe fn round<L: Lanes>(
         // SAFETY: both have 32 elements.
         let scale = unsafe {
             let (a, b) = (L::load(row.as_ptr()), L::load(row[16..].as_ptr()));
-            let zero = L::float(0.0);
-            let size = |x| L::max(x, L::sub(zero, x));
-            let largest = L::largest(L::max(size(a), size(b)));
-            let (scale, inverse) = if largest > 0.0 && largest.is_finite() {
+            let largest = L::largest_size(a, b);
+            let (scale, inverse) = if largest >= LEAST && largest.is_finite() {
                 (largest / 127.0, 127.0 / largest)
             } else {
                 // Numbers that are none make a sum that is none.
-                (if largest == 0.0 { 0.0 } else { f32::NAN }, 0.0)
+                (if largest < LEAST { 0.0 } else { f32::NAN }, 0.0)
             };
             let inverse = L::float(inverse);
             L::store_signed(L::mul(a, inverse), bytes.as_mut_ptr());

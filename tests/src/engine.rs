@@ -36,7 +36,7 @@ impl Engine {
         Self::start_with(model, threads, "")
     }
 
-    /// The same with the kernels of another class, if this processor has them.
+    /// The same with kernels of other instructions, if this processor has them.
     ///
     /// # Errors
     /// When it cannot be loaded.

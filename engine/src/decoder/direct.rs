@@ -55,10 +55,7 @@ impl Decoder {
         let mut logits = vec![0.0; count * vocabulary];
         inputs.multiply(&mut [Output::set(&self.head, &mut logits)])?;
         if let Some(cap) = self.config.output_cap {
-            let cap = cap as f32;
-            for logit in &mut logits {
-                *logit = (*logit / cap).tanh() * cap;
-            }
+            elements::cap(&mut logits, cap as f32);
         }
         let rows = logits.chunks_exact(vocabulary).map(<[f32]>::to_vec);
         Ok(Some(rows.collect()))

@@ -1,9 +1,12 @@
 //! Turning queries and keys by their position, in all the ways that families stretch it.
+//!
+//! Powers, logarithms and waves are `libm`'s, because those of the system differ from one to the other in the last bit.
 
 use std::f64::consts::PI;
 
 use candle_core::{D, Device, Tensor};
 use candle_nn::rotary_emb;
+use libm::log;
 use weft_protocol::infer::Refusal;
 
 use crate::refusal::{Result, broken};
@@ -75,7 +78,7 @@ impl Rope {
         let half = self.dimensions / 2;
         let plain = (0..half).map(|pair| {
             let exponent = 2.0 * pair as f64 / self.dimensions as f64;
-            1.0 / self.base.powf(exponent)
+            1.0 / libm::pow(self.base, exponent)
         });
         match &self.scaling {
             Scaling::None => (plain.map(|f| f as f32).collect(), 1.0),
@@ -115,8 +118,8 @@ impl Rope {
                 attention,
             } => {
                 let dimension = |turns: f64| {
-                    self.dimensions as f64 * (context / (turns * 2.0 * PI)).ln()
-                        / (2.0 * self.base.ln())
+                    self.dimensions as f64 * log(context / (turns * 2.0 * PI))
+                        / (2.0 * log(self.base))
                 };
                 let low = dimension(*fast).floor().max(0.0);
                 let high = dimension(*slow)
@@ -128,7 +131,7 @@ impl Rope {
                     (f / factor * ramp + f * (1.0 - ramp)) as f32
                 });
                 let usual = if *factor > 1.0 {
-                    0.1 * factor.ln() + 1.0
+                    0.1 * log(*factor) + 1.0
                 } else {
                     1.0
                 };
@@ -166,8 +169,9 @@ impl Turn {
             for frequency in &self.frequencies {
                 // In 32 bits, as where models are trained.
                 let angle = *position as f32 * frequency;
-                cos.push((f64::from(angle).cos() * self.attention) as f32);
-                sin.push((f64::from(angle).sin() * self.attention) as f32);
+                let (y, x) = libm::sincos(f64::from(angle));
+                cos.push((x * self.attention) as f32);
+                sin.push((y * self.attention) as f32);
             }
         }
         Waves {

@@ -1,4 +1,4 @@
-//! Picking one of the logits.
+//! Picking one of the logits: the same one on every system, so its own exponentials are not used.
 
 use weft_protocol::infer::Sampling;
 
@@ -130,7 +130,7 @@ fn candidates(
     if !most.is_finite() {
         return None;
     }
-    let weight = |logit: f32| (f64::from(logit - most) / temperature).exp();
+    let weight = |logit: f32| libm::exp(f64::from(logit - most) / temperature);
     let count = match sampling.top_k as usize {
         0 => usize::MAX,
         count => count,
@@ -168,9 +168,9 @@ pub(super) fn log_total(logits: &[f32]) -> f32 {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits
         .iter()
-        .map(|logit| f64::from(logit - most).exp())
+        .map(|logit| libm::exp(f64::from(logit - most)))
         .sum();
-    most + sum.ln() as f32
+    most + libm::log(sum) as f32
 }
 
 /// A number in `0..1` from a seed and a position.

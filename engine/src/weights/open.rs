@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
 use serde_json::Value;
@@ -220,6 +221,7 @@ impl Weights {
             files: files.into_iter().map(Into::into).collect(),
             tensors,
             target,
+            by_candle: AtomicBool::new(false),
         })
     }
 }

@@ -223,6 +223,41 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn above(
+        a: Two<__m256>,
+        b: Two<__m256>,
+        then: Two<__m256>,
+        otherwise: Two<__m256>,
+    ) -> Two<__m256> {
+        unsafe {
+            let one = |a, b, then, otherwise| {
+                _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
+            };
+            (
+                one(a.0, b.0, then.0, otherwise.0),
+                one(a.1, b.1, then.1, otherwise.1),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn largest_size(a: Two<__m256>, b: Two<__m256>) -> f32 {
+        unsafe {
+            let size = |floats| {
+                _mm256_and_si256(_mm256_castps_si256(floats), _mm256_set1_epi32(0x7fff_ffff))
+            };
+            let a = _mm256_max_epi32(size(a.0), size(a.1));
+            let b = _mm256_max_epi32(size(b.0), size(b.1));
+            let all = _mm256_max_epi32(a, b);
+            let four = _mm_max_epi32(
+                _mm256_castsi256_si128(all),
+                _mm256_extracti128_si256::<1>(all),
+            );
+            let two = _mm_max_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+            let one = _mm_max_epi32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two));
+            f32::from_bits(_mm_cvtsi128_si32(one) as u32)
+        }
+    }
+    #[inline(always)]
     unsafe fn round(floats: Two<__m256>) -> Two<__m256> {
         unsafe {
             (

@@ -159,8 +159,20 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn largest(floats: __m512) -> f32 {
-        unsafe { _mm512_reduce_max_ps(floats) }
+    unsafe fn above(a: __m512, b: __m512, then: __m512, otherwise: __m512) -> __m512 {
+        unsafe {
+            let chosen = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b);
+            _mm512_mask_blend_ps(chosen, otherwise, then)
+        }
+    }
+    #[inline(always)]
+    unsafe fn largest_size(a: __m512, b: __m512) -> f32 {
+        unsafe {
+            let mask = _mm512_set1_epi32(0x7fff_ffff);
+            let a = _mm512_and_si512(_mm512_castps_si512(a), mask);
+            let b = _mm512_and_si512(_mm512_castps_si512(b), mask);
+            f32::from_bits(_mm512_reduce_max_epi32(_mm512_max_epi32(a, b)) as u32)
+        }
     }
     #[inline(always)]
     unsafe fn sum_signed(from: *const i8) -> i32 {

@@ -1,6 +1,6 @@
 //! Sixteen lanes in an array, for any processor; the compiler makes of it what it can.
 
-use super::Lanes;
+use super::{Lanes, fused::fma};
 
 /// Plain arithmetic.
 #[derive(Debug)]
@@ -14,6 +14,15 @@ fn map<T: Copy, U>(a: [T; 16], f: impl Fn(T) -> U) -> [U; 16] {
 #[inline(always)]
 fn zip<T: Copy>(a: [T; 16], b: [T; 16], f: impl Fn(T, T) -> T) -> [T; 16] {
     std::array::from_fn(|lane| f(a[lane], b[lane]))
+}
+
+/// The nearest integer of a number below 2²², of two equally near the even one: nothing but a sum, where many
+/// processors have no instruction for it.
+#[inline(always)]
+fn nearest(float: f32) -> f32 {
+    // From here on, floats have no fractions.
+    const WHOLE: f32 = 12_582_912.0;
+    ((float.abs() + WHOLE) - WHOLE).copysign(float)
 }
 
 /// The value of a 16-bit float.
@@ -124,7 +133,7 @@ impl Lanes for Portable {
     }
     #[inline(always)]
     unsafe fn store_signed(floats: [f32; 16], to: *mut i8) {
-        let bytes = map(floats, |float| float.round_ties_even() as i8);
+        let bytes = map(floats, |float| nearest(float) as i8);
         unsafe { to.cast::<[i8; 16]>().write_unaligned(bytes) }
     }
     #[inline(always)]
@@ -157,11 +166,30 @@ impl Lanes for Portable {
     }
     #[inline(always)]
     unsafe fn fma(a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
-        zip(zip(a, b, |a, b| a * b), c, |a, b| a + b)
+        fma(a, b, c)
+    }
+    #[inline(always)]
+    unsafe fn above(
+        a: [f32; 16],
+        b: [f32; 16],
+        then: [f32; 16],
+        otherwise: [f32; 16],
+    ) -> [f32; 16] {
+        std::array::from_fn(|lane| match a[lane] > b[lane] {
+            true => then[lane],
+            false => otherwise[lane],
+        })
+    }
+    #[inline(always)]
+    unsafe fn largest_size(a: [f32; 16], b: [f32; 16]) -> f32 {
+        // Of numbers without a sign, bits are in the same order, and those that are none come last.
+        let size = |float: f32| (float.to_bits() & 0x7fff_ffff) as i32;
+        let sizes: [i32; 16] = std::array::from_fn(|lane| size(a[lane]).max(size(b[lane])));
+        f32::from_bits(sizes.into_iter().fold(0, i32::max) as u32)
     }
     #[inline(always)]
     unsafe fn round(floats: [f32; 16]) -> [f32; 16] {
-        map(floats, f32::round_ties_even)
+        map(floats, nearest)
     }
     #[inline(always)]
     unsafe fn power(floats: [f32; 16]) -> [f32; 16] {

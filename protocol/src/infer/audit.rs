@@ -91,7 +91,8 @@ pub struct Tolerance {
     pub mean: f32,
 }
 
-/// How the names of our own kernels' classes begin.
+/// How the names of our own kernels' classes begin. `weft-2` computes the same bits on every processor; what began with
+/// `weft-1/` went on with the instructions, and two that differed in these differed in bits.
 const EXACT: &str = "weft-";
 
 impl Tolerance {

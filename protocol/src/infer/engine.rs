@@ -124,7 +124,7 @@ pub struct Description {
     /// Number of token ids.
     #[n(7)]
     pub vocabulary_len: u32,
-    /// Which kernels compute it. Logits of one model differ between classes by more than rounding.
+    /// Which kernels compute it: those of one name that begins with `weft-` agree to the last bit, others more or less.
     #[n(8)]
     pub kernel_class: String,
     /// Whether it continues text.

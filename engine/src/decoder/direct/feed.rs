@@ -1,6 +1,5 @@
 //! The feed-forward part of a direct pass.
 
-use candle_core::cpu::erf::erf_f32;
 use weft_kernels::{Pool, elements};
 
 use super::inputs::{Inputs, Output};
@@ -129,7 +128,7 @@ impl Mixture {
         let hidden = to.len() / rows.max(1);
         let mut shares = vec![0.0; rows * count];
         inputs.multiply(&mut [Output::set(&self.router, &mut shares)])?;
-        shares.chunks_exact_mut(count).for_each(softmax);
+        shares.chunks_exact_mut(count).for_each(elements::softmax);
         let mut own = Inputs::default();
         let picked = self.pick(shares.chunks_exact(count));
         for (expert, (picked, shares)) in self.experts.iter().zip(&picked) {
@@ -153,24 +152,10 @@ impl Mixture {
     }
 }
 
-fn softmax(x: &mut [f32]) {
-    let most = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for x in &mut *x {
-        *x = (*x - most).exp();
-        sum += *x;
-    }
-    x.iter_mut().for_each(|x| *x /= sum);
-}
-
 fn activate(activation: Activation, x: &mut [f32]) {
     match activation {
         Activation::Silu => elements::sigmoid_linear(x),
         Activation::GeluTanh => elements::gelu_tanh(x),
-        Activation::Gelu => {
-            for x in x {
-                *x *= 0.5 * (1.0 + erf_f32(*x * std::f32::consts::FRAC_1_SQRT_2));
-            }
-        }
+        Activation::Gelu => elements::gelu(x),
     }
 }

@@ -100,6 +100,30 @@ fn other_logits_are_noticed_unless_another_class_explains_them() {
 }
 
 #[test]
+fn names_of_classes_say_how_near_logits_must_be() {
+    let mean = |receipt: &str, auditor: &str| {
+        let (receipt, auditor) = (numerics("Q8_0", receipt), numerics("Q8_0", auditor));
+        Tolerance::between(&receipt, &auditor).mean
+    };
+    let old = ["weft-1/x86_64-avx512vnni", "weft-1/portable"];
+    let candle = "candle-0.11/x86_64-avx2";
+    // One for all processors.
+    assert_eq!(mean("weft-2", "weft-2"), 0.003);
+    // As they were.
+    assert_eq!(mean(old[0], old[0]), 0.003);
+    assert_eq!(mean(old[0], old[1]), 0.05);
+    assert_eq!(mean(candle, candle), 0.027);
+    assert_eq!(mean(candle, "candle-0.11/cuda"), 0.05);
+    // Some matrices by candle: as far apart as with all of them.
+    let some = "candle-0.11+weft-2/x86_64-avx2";
+    assert_eq!(mean(some, some), 0.027);
+    for other in [old[0], candle, some] {
+        assert_eq!(mean("weft-2", other), 0.05);
+        assert_eq!(mean(other, "weft-2"), 0.05);
+    }
+}
+
+#[test]
 fn a_class_or_type_that_is_only_claimed_loosens_nothing() {
     let (mut receipt, answer, own) = case(70, 0.0);
     receipt.numerics.weights = "Q4_K_M".to_owned();

@@ -108,7 +108,7 @@ fn scaling(
             let usual = if stretch <= 1.0 {
                 1.0
             } else {
-                (1.0 + stretch.ln() / trained.ln()).sqrt()
+                (1.0 + libm::log(stretch) / libm::log(trained)).sqrt()
             };
             Scaling::Divisors {
                 divisors,
@@ -130,7 +130,7 @@ fn yarn_share(described: &Value) -> Option<f64> {
     let share = |key: &str| {
         let scale = described[key].as_f64().filter(|scale| *scale != 0.0)?;
         Some(if factor > 1.0 {
-            0.1 * scale * factor.ln() + 1.0
+            0.1 * scale * libm::log(factor) + 1.0
         } else {
             1.0
         })

@@ -65,7 +65,7 @@ fn scaling(keys: &Keys<'_, '_>, context_max: usize) -> Result<Scaling, Refusal> 
         (None | Some("linear"), Some(factor)) => Scaling::Linear(factor),
         (Some("yarn"), Some(factor)) => {
             let usual = if factor > 1.0 {
-                0.1 * factor.ln() + 1.0
+                0.1 * libm::log(factor) + 1.0
             } else {
                 1.0
             };
