@@ -12,7 +12,7 @@ use std::sync::{
 };
 
 use candle_core::{Device, Tensor};
-use feed::{Room, slice};
+use feed::{Feed, Room, slice};
 use inputs::{Inputs, Output};
 use weft_kernels::{Attention, Pool, Query, attend, elements};
 
@@ -190,12 +190,20 @@ impl Block {
                 normed(norm, x, row, to);
             });
         }
+        let mut feed = Feed {
+            pool,
+            inputs,
+            room,
+            rows,
+            to: x,
+        };
         match &self.post_norm {
-            None => self.feed_forward.advance(pool, inputs, room, rows, x)?,
+            None => self.feed_forward.advance(feed)?,
             Some(norm) => {
-                let made = slice(made, x.len());
+                let made = slice(made, feed.to.len());
                 made.fill(0.0);
-                self.feed_forward.advance(pool, inputs, room, rows, made)?;
+                feed.to = made;
+                self.feed_forward.advance(feed)?;
                 add_normed(x, made, hidden, norm);
             }
         }

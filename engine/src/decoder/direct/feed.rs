@@ -20,6 +20,19 @@ pub(in crate::decoder) struct Room {
     pub(super) read: Inputs,
 }
 
+/// What a feed-forward part is told.
+#[derive(Debug)]
+pub(super) struct Feed<'a> {
+    pub(super) pool: &'a Pool,
+    /// Rows for its readers.
+    pub(super) inputs: &'a Inputs,
+    pub(super) room: &'a mut Room,
+    /// How many they are.
+    pub(super) rows: usize,
+    /// What the part makes of each row is added here.
+    pub(super) to: &'a mut [f32],
+}
+
 /// The first `len` numbers, of which nothing is known.
 pub(super) fn slice(all: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if all.len() < len {
@@ -42,18 +55,11 @@ impl FeedForward {
         matches!(self, Self::Mixture(_))
     }
 
-    /// Adds to each row of `to` what the part makes of `inputs`.
-    pub(super) fn advance(
-        &self,
-        pool: &Pool,
-        inputs: &Inputs,
-        room: &mut Room,
-        rows: usize,
-        to: &mut [f32],
-    ) -> Result<()> {
+    /// Adds to each row what the part makes of it.
+    pub(super) fn advance(&self, feed: Feed<'_>) -> Result<()> {
         match self {
-            Self::Dense(dense) => dense.advance(pool, inputs, room, rows, to),
-            Self::Mixture(mixture) => mixture.advance(pool, inputs, room, rows, to),
+            Self::Dense(dense) => dense.advance(feed),
+            Self::Mixture(mixture) => mixture.advance(feed),
         }
     }
 }
@@ -66,14 +72,14 @@ impl Dense {
         }
     }
 
-    fn advance(
-        &self,
-        pool: &Pool,
-        inputs: &Inputs,
-        room: &mut Room,
-        rows: usize,
-        to: &mut [f32],
-    ) -> Result<()> {
+    fn advance(&self, feed: Feed<'_>) -> Result<()> {
+        let Feed {
+            pool,
+            inputs,
+            room,
+            rows,
+            to,
+        } = feed;
         let len = self.down.columns();
         let Room { inner, other, read } = room;
         let fused = matches!(self.input, Input::Fused(_));
@@ -116,14 +122,14 @@ impl Dense {
 }
 
 impl Mixture {
-    fn advance(
-        &self,
-        pool: &Pool,
-        inputs: &Inputs,
-        room: &mut Room,
-        rows: usize,
-        to: &mut [f32],
-    ) -> Result<()> {
+    fn advance(&self, feed: Feed<'_>) -> Result<()> {
+        let Feed {
+            pool,
+            inputs,
+            room,
+            rows,
+            to,
+        } = feed;
         let count = self.experts.len();
         let hidden = to.len() / rows.max(1);
         let mut shares = vec![0.0; rows * count];
@@ -140,7 +146,13 @@ impl Mixture {
                 to.copy_from_slice(inputs.row(picked[row] as usize));
             });
             let mut part = vec![0.0; picked.len() * hidden];
-            expert.advance(pool, &own, room, picked.len(), &mut part)?;
+            expert.advance(Feed {
+                pool,
+                inputs: &own,
+                room: &mut *room,
+                rows: picked.len(),
+                to: &mut part,
+            })?;
             for ((row, share), part) in picked.iter().zip(shares).zip(part.chunks_exact(hidden)) {
                 let at = *row as usize * hidden;
                 for (to, part) in to[at..at + hidden].iter_mut().zip(part) {
