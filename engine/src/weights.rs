@@ -7,31 +7,28 @@
 mod mapped;
 pub(crate) mod names;
 mod open;
+mod types;
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use candle_core::{
-    DType, Device, Tensor,
-    quantized::{GgmlDType, QStorage, QTensor},
-};
+use candle_core::{Device, Tensor, quantized::QTensor};
 pub(crate) use mapped::Mapped;
 pub(crate) use open::{Found, bytes, decoder_weights, json, open};
-use weft_kernels::{Kind, Packed};
+use types::{kernel_type, matrix_of};
+use weft_kernels::Packed;
 use weft_protocol::infer::Refusal;
 
 use crate::{
     process::pool,
-    refusal::{OrRefuse, Result as Computed, broken, unsupported},
+    refusal::{OrRefuse, Result as Computed, broken},
 };
-
-/// Element types that can be computed with.
-const TYPES: &str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
 
 /// All tensors of a model.
 #[derive(Debug)]
@@ -82,7 +79,7 @@ struct Place {
 pub(crate) enum Matrix {
     Quantized(Arc<QTensor>),
     Float(Tensor),
-    /// In the order of our own kernels.
+    /// For our own kernels.
     Packed(Arc<Packed>),
 }
 
@@ -188,7 +185,7 @@ impl Weights {
     ) -> Result<Matrix, Refusal> {
         let place = self.place(name)?;
         expect_shape(name, place, &[rows, columns])?;
-        self.matrix_at(name, place, self.bytes(place), &[rows, columns])
+        self.matrix_at(name, place, 0..place.len, &[rows, columns])
     }
 
     /// Rows to look up.
@@ -221,8 +218,8 @@ impl Weights {
         let place = self.place(name)?;
         expect_shape(name, place, &[count, rows, columns])?;
         let len = place.len / count;
-        let bytes = &self.bytes(place)[index * len..(index + 1) * len];
-        self.matrix_at(name, place, bytes, &[rows, columns])
+        let part = index * len..(index + 1) * len;
+        self.matrix_at(name, place, part, &[rows, columns])
     }
 
     fn place(&self, name: &str) -> Result<&Place, Refusal> {
@@ -239,77 +236,22 @@ impl Weights {
         &self,
         name: &str,
         place: &Place,
-        bytes: &[u8],
+        part: Range<usize>,
         shape: &[usize],
     ) -> Result<Matrix, Refusal> {
         if self.target.is_here()
-            && let (Some(kind), [rows, columns]) = (packed_type(place.dtype), shape)
-            && let Some(packed) = Packed::new(pool(), kind, *rows, *columns, bytes)
+            && let (Some(kind), [rows, columns]) = (kernel_type(place.dtype), shape)
         {
-            return Ok(Matrix::Packed(packed.into()));
+            let file = self.files[place.file].clone();
+            let part = place.offset + part.start..place.offset + part.end;
+            let packed = Packed::in_file(pool(), kind, (*rows, *columns), file, part);
+            if let Some(packed) = packed {
+                return Ok(Matrix::Packed(packed.into()));
+            }
         }
         self.by_candle.store(true, Ordering::Relaxed);
+        let bytes = &self.bytes(place)[part];
         matrix_of(name, place.dtype, bytes, shape, &self.target.device())
-    }
-}
-
-/// A tensor as candle has it.
-fn matrix_of(
-    name: &str,
-    dtype: &str,
-    bytes: &[u8],
-    shape: &[usize],
-    device: &Device,
-) -> Result<Matrix, Refusal> {
-    let wrong = || format!("`{name}`");
-    if let Some(dtype) = float_type(dtype) {
-        let tensor = Tensor::from_raw_buffer(bytes, dtype, shape, device);
-        let tensor = tensor.and_then(|tensor| tensor.to_dtype(DType::F32));
-        return tensor.or_broken(wrong).map(Matrix::Float);
-    }
-    let Some(dtype) = block_type(dtype) else {
-        return Err(unsupported(format!(
-            "`{name}` has the element type {dtype}; supported are {TYPES}"
-        )));
-    };
-    let columns = shape.last().copied().unwrap_or_default();
-    if columns == 0 || !columns.is_multiple_of(dtype.block_size()) {
-        return Err(broken(format!("`{name}` has rows of no whole blocks")));
-    }
-    // Blocks begin with 16-bit floats; a file whose alignment is odd is copied to where they may lie.
-    let aligned;
-    let bytes = if bytes.as_ptr().align_offset(4) == 0 {
-        bytes
-    } else {
-        aligned = Aligned::new(bytes);
-        aligned.bytes()
-    };
-    let storage = QStorage::from_data(bytes.into(), device, dtype).or_broken(wrong)?;
-    let tensor = QTensor::new(storage, shape).or_broken(wrong)?;
-    Ok(Matrix::Quantized(tensor.into()))
-}
-
-/// Bytes at an address that is a multiple of four.
-struct Aligned {
-    bytes: Vec<u8>,
-    start: usize,
-    len: usize,
-}
-
-impl Aligned {
-    fn new(bytes: &[u8]) -> Self {
-        let mut copy = vec![0; bytes.len() + 4];
-        let start = copy.as_ptr().align_offset(4).min(4);
-        copy[start..start + bytes.len()].copy_from_slice(bytes);
-        Self {
-            bytes: copy,
-            start,
-            len: bytes.len(),
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[self.start..self.start + self.len]
     }
 }
 
@@ -325,46 +267,4 @@ fn expect_shape(name: &str, place: &Place, shape: &[usize]) -> Result<(), Refusa
         "`{name}` has the shape {:?} where {shape:?} belongs",
         place.shape
     )))
-}
-
-fn float_type(name: &str) -> Option<DType> {
-    Some(match name {
-        "F32" => DType::F32,
-        "F16" => DType::F16,
-        "BF16" => DType::BF16,
-        "F64" => DType::F64,
-        _ => return None,
-    })
-}
-
-fn block_type(name: &str) -> Option<GgmlDType> {
-    Some(match name {
-        "Q4_0" => GgmlDType::Q4_0,
-        "Q4_1" => GgmlDType::Q4_1,
-        "Q5_0" => GgmlDType::Q5_0,
-        "Q5_1" => GgmlDType::Q5_1,
-        "Q8_0" => GgmlDType::Q8_0,
-        "Q2_K" => GgmlDType::Q2K,
-        "Q3_K" => GgmlDType::Q3K,
-        "Q4_K" => GgmlDType::Q4K,
-        "Q5_K" => GgmlDType::Q5K,
-        "Q6_K" => GgmlDType::Q6K,
-        _ => return None,
-    })
-}
-
-/// Those of which we have kernels of our own.
-fn packed_type(name: &str) -> Option<Kind> {
-    Some(match name {
-        "F32" => Kind::F32,
-        "F16" => Kind::F16,
-        "BF16" => Kind::BF16,
-        "Q4_0" => Kind::Q4_0,
-        "Q5_0" => Kind::Q5_0,
-        "Q8_0" => Kind::Q8_0,
-        "Q4_K" => Kind::Q4K,
-        "Q5_K" => Kind::Q5K,
-        "Q6_K" => Kind::Q6K,
-        _ => return None,
-    })
 }

@@ -6,8 +6,11 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod fused;
 pub(crate) mod portable;
+mod turn;
 
 use std::sync::OnceLock;
+
+pub(crate) use turn::Turn;
 
 /// Instructions that a processor may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

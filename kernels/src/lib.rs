@@ -1,7 +1,8 @@
 //! Arithmetic of models on processors: what takes nearly all of the time when a model computes.
 //!
-//! A matrix of weights is brought into an order that suits the processor once, when it is loaded ([`Packed`]): sixteen
-//! rows side by side, so that one instruction advances all of them. What it is multiplied with is brought into an
+//! A matrix of weights ([`Packed`]) is computed in an order that suits the processor: sixteen rows side by side, so that
+//! one instruction advances all of them. It is brought into it once, when it is loaded, or stays in its file and is
+//! turned whenever it is multiplied. What it is multiplied with is brought into an
 //! order of its own ([`Rows`]) once for all matrices that read it. [`product`] multiplies, [`attend`] is attention over
 //! the memory that [`Keep`] is, and `elements` has what is computed number by number.
 //!
@@ -11,7 +12,7 @@
 //! to something and rounded once. Functions are made of these, here or in `libm`; those of the system are not used.
 //!
 //! All unsafe code of the engine's arithmetic is in this crate. It is of three kinds: instructions that are used after
-//! the processor was asked for them ([`lanes`](lanes)), reading packed weights through pointers within bounds that are
+//! the processor was asked for them ([`lanes`](lanes)), reading weights through pointers within bounds that are
 //! checked before (`product`, `attention`), and threads that write disjoint parts of one slice (`pool`).
 #![expect(
     unsafe_code,
@@ -35,7 +36,7 @@ mod tests;
 
 pub use attention::{Attention, Keep, Query, attend};
 pub use lanes::{ROUNDING, instructions};
-pub use pack::{Kind, Packed};
+pub use pack::{Kind, Owner, Packed};
 pub use pool::Pool;
 pub use product::{Product, product};
 pub use rows::{Form, Rows};

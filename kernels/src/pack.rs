@@ -1,15 +1,17 @@
 //! Weights in the order in which they are computed: sixteen rows side by side.
 //!
-//! A matrix is cut into tiles of sixteen rows; rows that are missing from the last one are zeros. Within a tile,
-//! columns follow each other, and of each few columns the sixteen rows. Numbers are those of the file, to the last bit.
+//! Kinds whose packed form is the same bytes in another order stay in their files, and kernels turn them while they go;
+//! the others are packed when they are loaded. A matrix is cut into tiles of sixteen rows; rows that are missing from the
+//! last one are zeros. Within a tile, columns follow each other, and of each few columns the sixteen rows. Numbers are
+//! those of the file, to the last bit.
 
 mod blocks;
 
-use std::fmt;
+use std::{fmt, ops::Range, sync::Arc};
 
 use memmap2::MmapMut;
 
-use crate::{Pool, TILE, pool::Shares};
+use crate::{Pool, TILE, lanes::Class, pool::Shares};
 
 /// How weights are written in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +47,23 @@ impl Kind {
         matches!(self, Self::F32 | Self::F16 | Self::BF16)
     }
 
+    /// How it is read in the order of its file, if it is.
+    pub(crate) const fn step(self) -> Option<Step> {
+        let (columns, bytes, units) = match self {
+            Self::F32 => (16, 64, 8),
+            Self::F16 | Self::BF16 => (32, 64, 16),
+            Self::Q8_0 => (64, 68, 1),
+            _ => return None,
+        };
+        Some(Step {
+            columns,
+            bytes,
+            units,
+        })
+    }
+
     /// Columns that lie together in a tile, and the bytes of their sixteen rows.
-    pub(crate) fn packed(self) -> (usize, usize) {
+    pub(crate) const fn packed(self) -> (usize, usize) {
         match self {
             Self::F32 => (2, 128),
             Self::F16 | Self::BF16 => (2, 64),
@@ -60,14 +77,58 @@ impl Kind {
     }
 }
 
-/// A matrix of weights, packed.
+/// What kernels read at once in each of sixteen rows of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    columns: usize,
+    pub(crate) bytes: usize,
+    /// Units of [`Kind::packed`] that it becomes.
+    pub(crate) units: usize,
+}
+
+impl Step {
+    /// Bytes that it becomes at most.
+    pub(crate) const PACKED_MAX: usize = 1_088;
+
+    /// Steps of sixteen rows that are `len` bytes together.
+    ///
+    /// # Panics
+    /// If these are no whole steps.
+    pub(crate) fn count(self, len: usize) -> usize {
+        assert!(len.is_multiple_of(TILE * self.bytes), "whole steps");
+        len / (TILE * self.bytes)
+    }
+}
+
+/// Bytes that stay where they are, such as those of a mapped file.
+pub type Owner = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A matrix of weights: packed, or left in its file.
 pub struct Packed {
     kind: Kind,
     rows: usize,
     columns: usize,
-    /// Bytes of a tile.
+    /// Bytes of a packed tile.
     tile: usize,
-    bytes: MmapMut,
+    filed: Option<Filed>,
+    /// The tiles that are not in a file.
+    bytes: Option<MmapMut>,
+}
+
+/// The first tiles of a matrix, left in a file.
+struct Filed {
+    owner: Owner,
+    place: Range<usize>,
+    tiles: usize,
+    step: Step,
+}
+
+/// Sixteen rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tile<'a> {
+    Packed(&'a [u8]),
+    /// Row by row, in whole steps.
+    Filed(&'a [u8], Step),
 }
 
 impl fmt::Debug for Packed {
@@ -84,16 +145,8 @@ impl Packed {
     /// Packs a matrix as a file has it, row by row. `None` if it is not `rows` × `columns` of that kind, or if there
     /// is no memory for it.
     pub fn new(pool: &Pool, kind: Kind, rows: usize, columns: usize, file: &[u8]) -> Option<Self> {
-        let (block, block_len) = kind.block();
-        let (together, together_len) = kind.packed();
-        if rows == 0 || columns == 0 || !columns.is_multiple_of(block) {
-            return None;
-        }
-        let row = (columns / block).checked_mul(block_len)?;
-        if row.checked_mul(rows)? != file.len() {
-            return None;
-        }
-        let tile = columns.div_ceil(together).checked_mul(together_len)?;
+        let row = row_len(kind, rows, columns, file.len())?;
+        let tile = tile_len(kind, columns)?;
         let tiles = rows.div_ceil(TILE);
         let mut bytes = MmapMut::map_anon(tile.checked_mul(tiles)?).ok()?;
         // No large pages: where the system has to find them first, filling them takes three times as long.
@@ -114,7 +167,46 @@ impl Packed {
             rows,
             columns,
             tile,
-            bytes,
+            filed: None,
+            bytes: Some(bytes),
+        })
+    }
+
+    /// The same, but leaves what it can where it is, and reads it there whenever it is multiplied. Rows that fill no
+    /// tile are packed, and so are kinds and numbers of columns that can only be packed.
+    pub fn in_file(
+        pool: &Pool,
+        kind: Kind,
+        (rows, columns): (usize, usize),
+        owner: Owner,
+        place: Range<usize>,
+    ) -> Option<Self> {
+        let file = (*owner).as_ref().get(place.clone())?;
+        let row = row_len(kind, rows, columns, file.len())?;
+        let tiles = rows / TILE;
+        let step = kind.step().filter(|step| {
+            tiles > 0 && columns.is_multiple_of(step.columns) && Class::here().turns()
+        });
+        let Some(step) = step else {
+            return Self::new(pool, kind, rows, columns, file);
+        };
+        let len = tiles * TILE * row;
+        let rest = match rows % TILE {
+            0 => None,
+            rest => Some(Self::new(pool, kind, rest, columns, &file[len..])?),
+        };
+        Some(Self {
+            kind,
+            rows,
+            columns,
+            tile: tile_len(kind, columns)?,
+            bytes: rest.and_then(|rest| rest.bytes),
+            filed: Some(Filed {
+                place: place.start..place.start + len,
+                owner,
+                tiles,
+                step,
+            }),
         })
     }
 
@@ -141,7 +233,33 @@ impl Packed {
         self.tile
     }
 
-    pub(crate) fn tile(&self, at: usize) -> &[u8] {
-        &self.bytes[at * self.tile..(at + 1) * self.tile]
+    pub(crate) fn tile(&self, at: usize) -> Tile<'_> {
+        let mut packed = at;
+        if let Some(filed) = &self.filed {
+            if at < filed.tiles {
+                let len = filed.place.len() / filed.tiles;
+                let file = &(*filed.owner).as_ref()[filed.place.clone()];
+                return Tile::Filed(&file[at * len..(at + 1) * len], filed.step);
+            }
+            packed -= filed.tiles;
+        }
+        let bytes = self.bytes.as_deref().unwrap_or_default();
+        Tile::Packed(&bytes[packed * self.tile..(packed + 1) * self.tile])
     }
+}
+
+/// Bytes of a row, if `len` bytes are a matrix of that size.
+fn row_len(kind: Kind, rows: usize, columns: usize, len: usize) -> Option<usize> {
+    let (block, block_len) = kind.block();
+    if rows == 0 || columns == 0 || !columns.is_multiple_of(block) {
+        return None;
+    }
+    let row = (columns / block).checked_mul(block_len)?;
+    (row.checked_mul(rows)? == len).then_some(row)
+}
+
+/// Bytes of a packed tile.
+fn tile_len(kind: Kind, columns: usize) -> Option<usize> {
+    let (together, len) = kind.packed();
+    columns.div_ceil(together).checked_mul(len)
 }

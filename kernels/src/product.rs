@@ -1,13 +1,20 @@
 //! Products of rows with matrices of weights.
 
+mod source;
 mod tile;
 
-use crate::{Packed, Pool, Rows, TILE, lanes::Class, pool::Shares, rows::GROUP};
+use std::cell::Cell;
+
+use crate::{Packed, Pool, Rows, TILE, lanes::Class, pack::Tile, pool::Shares, rows::GROUP};
 
 /// Bytes of weights of one unit of work.
 const UNIT_LEN: usize = 128 << 10;
+/// The same where tiles are in their file: while one is read the next one is asked for, by the thread that reads it.
+const UNIT_LEN_FILED: usize = 1 << 20;
 /// Bytes of rows that stay near while weights pass by.
 const NEAR_LEN: usize = 384 << 10;
+/// As many rows stay near in any case: a tile is turned once for all of them.
+const NEAR_MIN: usize = 8 * GROUP;
 
 /// One product: a row of `to` for each row.
 #[derive(Debug)]
@@ -53,7 +60,11 @@ pub(crate) fn product_with(class: Class, pool: &Pool, rows: &Rows, products: &mu
             assert!(rows.has(weights.kind()), "the form of rows");
             let bias = product.bias;
             assert!(bias.is_none_or(|bias| bias.len() == weights.rows()), "bias");
-            let some = (UNIT_LEN / weights.tile_len()).clamp(1, weights.tiles());
+            let len = match weights.tile(0) {
+                Tile::Packed(_) => UNIT_LEN,
+                Tile::Filed(..) => UNIT_LEN_FILED,
+            };
+            let some = (len / weights.tile_len()).clamp(1, weights.tiles());
             // A small matrix is shared out all the same.
             let some = some
                 .min(weights.tiles().div_ceil(4 * pool.threads()))
@@ -73,7 +84,7 @@ pub(crate) fn product_with(class: Class, pool: &Pool, rows: &Rows, products: &mu
         .iter()
         .any(|product| product.weights.kind().is_float());
     let bytes = rows.padded * if floats { 4 } else { 1 };
-    let near = (NEAR_LEN / bytes.max(1)).max(GROUP) / GROUP * GROUP;
+    let near = (NEAR_LEN / bytes.max(1)).max(NEAR_MIN) / GROUP * GROUP;
     let stretches = rows.count.div_ceil(near);
     pool.run(units * stretches, &|unit| {
         let start = unit / units * near;
@@ -89,23 +100,60 @@ pub(crate) fn product_with(class: Class, pool: &Pool, rows: &Rows, products: &mu
             return;
         };
         let last = ((within + 1) * job.some).min(job.weights.tiles());
+        // Rows that are computed in one pass turn weights as they go; for more, they are turned once.
+        let count = end - start;
+        let turned = !count.is_power_of_two() || count > class.rows_max();
+        let mut room = ROOM.take();
         for at in within * job.some..last {
+            let tile = match job.weights.tile(at) {
+                Tile::Filed(rows, step) if turned => {
+                    let to = room.bytes(job.weights.tile_len());
+                    source::pack(class, job.weights.kind(), step, rows, to);
+                    Tile::Packed(to)
+                }
+                tile => tile,
+            };
             for start in (start..end).step_by(GROUP) {
                 let many = (rows.count - start).min(GROUP);
-                one(class, rows, job, at, start, many);
+                one(class, rows, job, (at, tile), start, many);
             }
         }
+        ROOM.set(room);
     });
 }
 
+thread_local! {
+    /// Fresh memory is slow.
+    static ROOM: Cell<Room> = const { Cell::new(Room(Vec::new())) };
+}
+
+/// Memory for a tile, at a cache line.
+#[derive(Default)]
+struct Room(Vec<u8>);
+
+impl Room {
+    fn bytes(&mut self, len: usize) -> &mut [u8] {
+        self.0.resize(len + 63, 0);
+        let start = self.0.as_ptr().align_offset(64).min(63);
+        &mut self.0[start..start + len]
+    }
+}
+
 /// One tile with one group of rows.
-fn one(class: Class, rows: &Rows, job: &Job<'_>, at: usize, start: usize, many: usize) {
+fn one(
+    class: Class,
+    rows: &Rows,
+    job: &Job<'_>,
+    (at, weights): (usize, Tile<'_>),
+    start: usize,
+    many: usize,
+) {
     let mut sums = [[0.0_f32; TILE]; GROUP];
     let kind = job.weights.kind();
     let (bytes, notes) = rows.bytes(kind, start, many);
     let operand = tile::Operand {
         kind,
-        weights: job.weights.tile(at),
+        weights,
         columns: rows.padded,
         many,
         floats: rows.floats(kind, start, many),

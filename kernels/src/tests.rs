@@ -1,6 +1,7 @@
 //! Kernels of all classes that this processor has, against plain sums in 64 bits.
 
 mod blocks;
+mod filed;
 mod same;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

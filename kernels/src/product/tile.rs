@@ -7,22 +7,22 @@ mod blocks;
 
 use blocks::{eight, four, four_k, six_k};
 
+use super::source::{BF16, F16, F32, Q8_0, Source, Still, Turning};
 use crate::{
     TILE,
-    lanes::{Class, Lanes, with_lanes},
-    pack::Kind,
+    lanes::{Class, Lanes, Turn, with_lanes},
+    pack::{Kind, Tile},
     rows::{BLOCK, GROUP, NOTES},
 };
 
 /// Bytes that are asked for before they are needed.
-const AHEAD: usize = 1_536;
+pub(super) const AHEAD: usize = 1_536;
 
 /// What is multiplied.
 #[derive(Debug)]
 pub(super) struct Operand<'a> {
     pub(super) kind: Kind,
-    /// A tile.
-    pub(super) weights: &'a [u8],
+    pub(super) weights: Tile<'a>,
     /// Columns with zeros behind them, a multiple of 64.
     pub(super) columns: usize,
     /// Rows of the group.
@@ -37,6 +37,8 @@ pub(super) struct Operand<'a> {
 #[derive(Clone, Copy)]
 struct At {
     weights: *const u8,
+    /// Bytes of a row, where weights lie as in their file.
+    row: usize,
     /// Whole units of [`Kind::packed`].
     units: usize,
     many: usize,
@@ -47,8 +49,12 @@ struct At {
 
 /// Products of each row with the sixteen of the tile.
 pub(super) fn tile(class: Class, operand: &Operand<'_>, to: &mut [[f32; TILE]; GROUP]) {
-    let (together, len) = operand.kind.packed();
-    let units = operand.weights.len() / len;
+    let kind = operand.kind;
+    let (together, len) = kind.packed();
+    let units = match operand.weights {
+        Tile::Packed(tile) => tile.len() / len,
+        Tile::Filed(rows, step) => step.count(rows.len()) * step.units,
+    };
     // What kernels rely on: they read `units` units of weights, and as many columns of `many` rows.
     assert!((1..=GROUP).contains(&operand.many), "rows of a group");
     assert!(units * together <= operand.columns, "columns");
@@ -71,12 +77,17 @@ pub(super) fn tile(class: Class, operand: &Operand<'_>, to: &mut [[f32; TILE]; G
 
 /// As many rows at once as registers hold.
 #[inline(always)]
-unsafe fn rows<L: Lanes>(operand: &Operand<'_>, units: usize, to: &mut [[f32; TILE]; GROUP]) {
+unsafe fn rows<L: Turn>(operand: &Operand<'_>, units: usize, to: &mut [[f32; TILE]; GROUP]) {
+    let (weights, row) = match operand.weights {
+        Tile::Packed(tile) => (tile.as_ptr(), 0),
+        Tile::Filed(rows, _) => (rows.as_ptr(), rows.len() / TILE),
+    };
     let mut first = 0;
     while first < operand.many {
         let left = operand.many - first;
         let at = At {
-            weights: operand.weights.as_ptr(),
+            weights,
+            row,
             units,
             many: operand.many,
             floats: operand.floats.as_ptr().wrapping_add(first),
@@ -104,18 +115,18 @@ unsafe fn rows<L: Lanes>(operand: &Operand<'_>, units: usize, to: &mut [[f32; TI
 }
 
 #[inline(always)]
-unsafe fn some<L: Lanes, const N: usize>(kind: Kind, at: At, to: &mut [[f32; TILE]]) {
+unsafe fn some<L: Turn, const N: usize>(kind: Kind, at: At, to: &mut [[f32; TILE]]) {
     // SAFETY: the caller's.
     unsafe {
+        let still = Still(at.weights);
         let sums = match kind {
-            Kind::F32 => floats::<L, N>(at, 128, |from| {
-                (L::load(from.cast()), L::load(from.add(64).cast()))
-            }),
-            Kind::F16 => floats::<L, N>(at, 64, |from| {
-                (L::of_halves(from.cast()), L::of_halves(from.add(32).cast()))
-            }),
-            Kind::BF16 => floats::<L, N>(at, 64, |from| L::of_pairs(from.cast())),
-            Kind::Q8_0 | Kind::Q5_0 => eight::<L, N>(at),
+            Kind::F32 | Kind::F16 | Kind::BF16 | Kind::Q8_0 if at.row > 0 => {
+                filed::<L, N>(kind, at)
+            }
+            Kind::F32 => thirty_two::<L, N, _>(at, still),
+            Kind::F16 => halves::<L, N, _>(at, still),
+            Kind::BF16 => pairs::<L, N, _>(at, still),
+            Kind::Q8_0 | Kind::Q5_0 => eight::<L, N, _>(at, still),
             Kind::Q4_0 => four::<L, N>(at),
             Kind::Q4K => four_k::<L, N, false>(at),
             Kind::Q5K => four_k::<L, N, true>(at),
@@ -147,10 +158,52 @@ fn next(at: &mut At) {
     at.notes = at.notes.wrapping_add(at.many * NOTES);
 }
 
+/// The same, of rows in their file.
+#[inline(always)]
+unsafe fn filed<L: Turn, const N: usize>(kind: Kind, at: At) -> [L::Floats; N] {
+    let (from, row) = (at.weights, at.row);
+    // SAFETY: the caller's.
+    unsafe {
+        match kind {
+            Kind::F32 => thirty_two::<L, N, _>(at, Turning::<F32>::new(from, row)),
+            Kind::F16 => halves::<L, N, _>(at, Turning::<F16>::new(from, row)),
+            Kind::BF16 => pairs::<L, N, _>(at, Turning::<BF16>::new(from, row)),
+            _ => eight::<L, N, _>(at, Turning::<Q8_0>::new(from, row)),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn thirty_two<L: Turn, const N: usize, S: Source>(at: At, source: S) -> [L::Floats; N] {
+    // SAFETY: the caller's.
+    unsafe {
+        floats::<L, N, _>(at, source, 128, |from| {
+            (L::load(from.cast()), L::load(from.add(64).cast()))
+        })
+    }
+}
+
+#[inline(always)]
+unsafe fn halves<L: Turn, const N: usize, S: Source>(at: At, source: S) -> [L::Floats; N] {
+    // SAFETY: the caller's.
+    unsafe {
+        floats::<L, N, _>(at, source, 64, |from| {
+            (L::of_halves(from.cast()), L::of_halves(from.add(32).cast()))
+        })
+    }
+}
+
+#[inline(always)]
+unsafe fn pairs<L: Turn, const N: usize, S: Source>(at: At, source: S) -> [L::Floats; N] {
+    // SAFETY: the caller's.
+    unsafe { floats::<L, N, _>(at, source, 64, |from| L::of_pairs(from.cast())) }
+}
+
 /// Even and odd columns are summed apart, because one sum would wait for itself.
 #[inline(always)]
-unsafe fn floats<L: Lanes, const N: usize>(
+unsafe fn floats<L: Turn, const N: usize, S: Source>(
     mut at: At,
+    mut source: S,
     len: usize,
     load: impl Fn(*const u8) -> (L::Floats, L::Floats),
 ) -> [L::Floats; N] {
@@ -158,16 +211,21 @@ unsafe fn floats<L: Lanes, const N: usize>(
     unsafe {
         let mut even = [L::float(0.0); N];
         let mut odd = even;
-        for _ in 0..at.units {
-            let (a, b) = load(at.weights);
-            L::ahead(at.weights.wrapping_add(AHEAD));
-            for row in 0..N {
-                let with = at.floats.add(row);
-                even[row] = L::fma(a, L::float(with.read()), even[row]);
-                odd[row] = L::fma(b, L::float(with.add(at.many).read()), odd[row]);
+        let mut left = at.units;
+        while left > 0 {
+            let (mut weights, count) = source.some::<L>(left);
+            left -= count;
+            for _ in 0..count {
+                let (a, b) = load(weights);
+                S::ahead::<L>(weights);
+                for row in 0..N {
+                    let with = at.floats.add(row);
+                    even[row] = L::fma(a, L::float(with.read()), even[row]);
+                    odd[row] = L::fma(b, L::float(with.add(at.many).read()), odd[row]);
+                }
+                weights = weights.wrapping_add(len);
+                at.floats = at.floats.wrapping_add(2 * at.many);
             }
-            at.weights = at.weights.wrapping_add(len);
-            at.floats = at.floats.wrapping_add(2 * at.many);
         }
         for row in 0..N {
             even[row] = L::add(even[row], odd[row]);

@@ -1,7 +1,10 @@
 //! Kernels of quantized weights: whole numbers within a block, floats from block to block.
 
-use super::{AHEAD, At, float_note, next, note};
-use crate::{lanes::Lanes, rows::BLOCK};
+use super::{super::source::Source, AHEAD, At, float_note, next, note};
+use crate::{
+    lanes::{Lanes, Turn},
+    rows::BLOCK,
+};
 
 /// Adds the products of four columns.
 #[inline(always)]
@@ -51,31 +54,39 @@ unsafe fn scaled<L: Lanes, const N: usize>(
 
 /// Q8_0: a byte each, a scale for 32.
 #[inline(always)]
-pub(super) unsafe fn eight<L: Lanes, const N: usize>(mut at: At) -> [L::Floats; N] {
+pub(super) unsafe fn eight<L: Turn, const N: usize, S: Source>(
+    mut at: At,
+    mut source: S,
+) -> [L::Floats; N] {
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [L::float(0.0); N];
-        for _ in 0..at.units {
-            for half in 0..2 {
-                let mut ints = if L::WIDE_OFFSET == 0 {
-                    [L::int(0); N]
-                } else {
-                    notes::<L, N>(at, 2)
-                };
-                let from = at.weights.add(64 + half * 512);
-                for group in 0..8 {
-                    let weights = L::bytes(from.add(group * 64));
-                    L::ahead(from.wrapping_add(group * 64 + AHEAD));
-                    for row in 0..N {
-                        let with = at.bytes.add(row * BLOCK + group * 4);
-                        ints[row] = L::dot_wide(ints[row], weights, with);
+        let mut left = at.units;
+        while left > 0 {
+            let (mut unit, count) = source.some::<L>(left);
+            left -= count;
+            for _ in 0..count {
+                for half in 0..2 {
+                    let mut ints = if L::WIDE_OFFSET == 0 {
+                        [L::int(0); N]
+                    } else {
+                        notes::<L, N>(at, 2)
+                    };
+                    let from = unit.add(64 + half * 512);
+                    for group in 0..8 {
+                        let weights = L::bytes(from.add(group * 64));
+                        S::ahead::<L>(from.add(group * 64));
+                        for row in 0..N {
+                            let with = at.bytes.add(row * BLOCK + group * 4);
+                            ints[row] = L::dot_wide(ints[row], weights, with);
+                        }
                     }
+                    let scale = L::of_halves(unit.add(half * 32).cast());
+                    scaled::<L, N>(&mut sums, at, ints, scale);
+                    next(&mut at);
                 }
-                let scale = L::of_halves(at.weights.add(half * 32).cast());
-                scaled::<L, N>(&mut sums, at, ints, scale);
-                next(&mut at);
+                unit = unit.wrapping_add(1_088);
             }
-            at.weights = at.weights.wrapping_add(1_088);
         }
         sums
     }
