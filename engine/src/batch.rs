@@ -29,7 +29,9 @@ use jobs::Paused;
 use memory::Memory;
 use slot::Slot;
 pub(crate) use watch::{News, Watch};
-use weft_protocol::infer::{Event, FromEngine, Generate, Rank, Refusal, Sampling};
+use weft_protocol::infer::{
+    Event, FromEngine, Generate, Rank, Refusal, Sampling, audit::Tolerance,
+};
 
 use crate::model::{Model, Network, Texts};
 
@@ -98,6 +100,8 @@ pub(crate) struct Batch {
     texts: Arc<Texts>,
     context: usize,
     parallel: usize,
+    /// Whether a number comes out the same whatever else its pass computes.
+    exact: bool,
     waiting: VecDeque<Waiting>,
     slots: Vec<Slot>,
     embeddings: VecDeque<Embedding>,
@@ -113,6 +117,7 @@ impl Batch {
     pub(crate) fn new(model: Model, parallel: usize, teller: Teller) -> Self {
         let parallel = parallel.max(1);
         Self {
+            exact: Tolerance::is_exact(&model.description.kernel_class),
             context: model.description.context_len as usize,
             network: model.network,
             texts: model.texts,

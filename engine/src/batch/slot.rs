@@ -11,6 +11,9 @@ use crate::{
     sampling,
 };
 
+/// Tokens of a given answer that are scored at once: each has the logits of a whole vocabulary.
+const SCORED_MAX: usize = 64;
+
 /// One sequence under way.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -190,13 +193,14 @@ impl Slot {
         is_thorough && next >= self.prompt_len && next < self.tokens.len()
     }
 
-    /// How many tokens one step may take. An answer that is scored is read as it was written, token by token behind its
-    /// prompt: in a pass of another shape sums come in another order, quantized activations fall to other steps, and
-    /// an honest answer looks like one of slightly other weights.
-    pub(super) fn share_max(&self) -> usize {
+    /// How many tokens one step may take. Unless passes are `exact`, an answer that is scored is read as it was written,
+    /// token by token behind its prompt: in a pass of another shape sums come in another order, quantized activations fall
+    /// to other steps, and an honest answer looks like one of slightly other weights.
+    pub(super) fn share_max(&self, exact: bool) -> usize {
+        let scored = if exact { SCORED_MAX } else { 1 };
         match &self.task {
             Task::Generate(_) => usize::MAX,
-            Task::Score(_) => self.prompt_len.saturating_sub(self.cache.len()).max(1),
+            Task::Score(_) => self.prompt_len.saturating_sub(self.cache.len()).max(scored),
         }
     }
 

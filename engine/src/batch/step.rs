@@ -18,7 +18,7 @@ impl Batch {
         let Network::Decoder { decoder, .. } = &self.network else {
             return Ok(());
         };
-        let shares = shares(&self.slots);
+        let shares = shares(&self.slots, self.exact);
         let part = || {
             self.slots
                 .iter()
@@ -63,7 +63,7 @@ impl Batch {
 ///
 /// While somebody waits for a first token, those of later ranks stand still. Of several prompts the one that needs least
 /// is read first, but for a quarter that is kept for the one that came first.
-fn shares(slots: &[Slot]) -> Vec<usize> {
+fn shares(slots: &[Slot], exact: bool) -> Vec<usize> {
     let reads = |slot: &Slot| slot.pending() > 1;
     let first = slots
         .iter()
@@ -89,7 +89,7 @@ fn shares(slots: &[Slot]) -> Vec<usize> {
     let quarter = left / 4;
     let mut give = |at: usize, most: usize| {
         let slot = &slots[at];
-        let wanted = (slot.pending() - shares[at]).min(slot.share_max() - shares[at]);
+        let wanted = (slot.pending() - shares[at]).min(slot.share_max(exact) - shares[at]);
         let share = wanted.min(most).min(left);
         shares[at] += share;
         left -= share;

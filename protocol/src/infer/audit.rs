@@ -96,13 +96,17 @@ pub struct Tolerance {
 const EXACT: &str = "weft-";
 
 impl Tolerance {
+    /// Whether kernels of this class compute each number in the same order of steps, whatever else they compute beside it.
+    pub fn is_exact(kernel_class: &str) -> bool {
+        kernel_class.starts_with(EXACT)
+    }
+
     /// Between a receipt and an auditor. The auditor's weights count: it read them from the file, the receipt only
     /// claims them.
     pub fn between(receipt: &Numerics, auditor: &Numerics) -> Self {
         let same = receipt.kernel_class == auditor.kernel_class;
         let whole = matches!(auditor.weights.as_str(), "F32" | "F16" | "BF16");
-        // These compute each number in the same order of steps, whatever else they compute beside it.
-        let exact = auditor.kernel_class.starts_with(EXACT);
+        let exact = Self::is_exact(&auditor.kernel_class);
         let (logit, mean) = match (whole, same) {
             (true, true) => (0.002, 0.0005),
             (true, false) => (0.01, 0.003),
