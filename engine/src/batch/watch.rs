@@ -62,6 +62,8 @@ impl Watch {
         let interrupts = match news {
             News::Arrived(Rank::Own) => pass.rank > Rank::Own,
             News::Arrived(rank) => rank < pass.rank && !pass.insists,
+            // Alone, it holds up nobody.
+            News::Cancelled(job) if pass.jobs == [job] => true,
             News::Cancelled(job) => pass.jobs.contains(&job) && !pass.insists,
             News::Other => false,
         };
@@ -85,7 +87,7 @@ mod tests {
         // Nothing is under way.
         watch.hear(News::Arrived(Rank::Own));
         let interrupts = |news, rank, insists| {
-            watch.begin(vec![7], rank, insists);
+            watch.begin(vec![7, 8], rank, insists);
             watch.hear(news);
             let stopped = watch.stop().load(Ordering::Relaxed);
             watch.end();
@@ -97,11 +99,14 @@ mod tests {
             (News::Arrived(Rank::Brief), Rank::Stranger, true, false),
             (News::Arrived(Rank::Brief), Rank::Brief, false, false),
             (News::Cancelled(7), Rank::Own, true, false),
-            (News::Cancelled(8), Rank::Own, false, false),
+            (News::Cancelled(9), Rank::Own, false, false),
             (News::Other, Rank::Stranger, false, false),
         ] {
             assert_eq!(interrupts(news, rank, false), once, "{news:?} {rank:?}");
             assert_eq!(interrupts(news, rank, true), always, "{news:?} {rank:?}");
         }
+        watch.begin(vec![7], Rank::Own, true);
+        watch.hear(News::Cancelled(7));
+        assert!(watch.stop().load(Ordering::Relaxed), "it was alone");
     }
 }

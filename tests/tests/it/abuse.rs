@@ -104,12 +104,17 @@ fn a_hundred_strangers_starve_neither_the_owner_nor_an_honest_one() -> Result<()
         file: None,
     };
     let crowd = Crowd::gather(STRANGERS, &address(&alice)?, &id)?;
-    wait_for("all strangers to be served and refused", PATIENCE, || {
-        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let seen = &crowd.seen;
-        let all = read(&seen.served) == STRANGERS && read(&seen.refused) >= STRANGERS;
-        Ok(all.then_some(()))
-    })?;
+    wait_for(
+        "all strangers to be served and refused",
+        PATIENCE * 5,
+        || {
+            let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+            let seen = &crowd.seen;
+            let all = read(&seen.served) == STRANGERS && read(&seen.refused) >= STRANGERS;
+            // The crowd gets its share as well.
+            Ok((all && read(&seen.finished) > 0).then_some(()))
+        },
+    )?;
     let loud = ask_both()?;
     let seen = crowd.disperse()?;
     for (((who, ..), quiet), loud) in asked.iter().zip(&quiet).zip(&loud) {
@@ -120,7 +125,6 @@ fn a_hundred_strangers_starve_neither_the_owner_nor_an_honest_one() -> Result<()
         );
     }
     eprintln!("{seen:?}");
-    // All questions of both were answered to the end, or `ask` had said so, and the crowd got its share as well.
-    ensure!(seen.finished.load(Ordering::Relaxed) > 0, "{seen:?}");
+    // All questions of both were answered to the end, or `ask` had said so.
     Ok(())
 }
