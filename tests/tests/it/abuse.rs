@@ -18,10 +18,10 @@ use weft_protocol::{
     id::{NodeId, ObjectId},
     infer::ModelId,
 };
-use weft_tests::{Model, Node, Options, World, api, wait::PATIENCE, wait_for};
+use weft_tests::{Node, Options, World, api, wait::PATIENCE, wait_for};
 
 use self::crowd::Crowd;
-use crate::peers::wren;
+use crate::peers::model;
 
 /// Strangers.
 const STRANGERS: u64 = 100;
@@ -75,10 +75,7 @@ fn a_hundred_strangers_starve_neither_the_owner_nor_an_honest_one() -> Result<()
     let count: usize = env::var("WEFT_TEST_QUESTIONS").map_or(Ok(5), |text| text.parse())?;
     let world = World::new()?;
     let alice = world.node("alice", Options::default())?;
-    let model = match env::var_os("WEFT_TEST_MODEL") {
-        Some(folder) => Model::at(folder),
-        None => wren(&world)?,
-    };
+    let model = model(&world)?;
     let published = alice.publish(&model, "model")?;
     let reference = &published.reference;
     let carol = world.node_knowing("carol", &alice)?;

@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use weft_tests::{Model, Node, Options, World, api, wait::PATIENCE, wait_for};
+use weft_tests::{Node, Options, World, api, wait::PATIENCE, wait_for};
 
-use crate::peers::wren;
+use crate::peers::{model, wren};
 
 /// Questions before anything is measured: buffers and caches fill.
 const WARM_UP: usize = 40;
@@ -114,10 +114,7 @@ fn many_questions_leave_nothing_behind() -> Result<()> {
 fn a_question_given_up_in_the_middle_of_its_prompt_frees_what_it_holds() -> Result<()> {
     let world = World::new()?;
     let alice = world.node("alice", Options::default())?;
-    let model = match env::var_os("WEFT_TEST_MODEL") {
-        Some(folder) => Model::at(folder),
-        None => wren(&world)?,
-    };
+    let model = model(&world)?;
     let reference = alice.publish(&model, "model")?.reference;
     ask(&alice, "/v1/completions", &reference, 0)?;
     let mut took: Vec<Duration> = Vec::new();

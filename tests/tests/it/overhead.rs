@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use weft_tests::{Model, Node, Options, World, api};
+use weft_tests::{Node, Options, World, api};
 
-use crate::peers::wren;
+use crate::peers::model;
 
 /// Tokens of an answer.
 const TOKENS: usize = 48;
@@ -57,10 +57,7 @@ fn a_peer_answers_as_this_machine_does_and_as_soon() -> Result<()> {
     let rounds: usize = env::var("WEFT_TEST_ROUNDS").map_or(Ok(3), |text| text.parse())?;
     let world = World::new()?;
     let alice = world.node("alice", Options::default())?;
-    let model = match env::var_os("WEFT_TEST_MODEL") {
-        Some(folder) => Model::at(folder),
-        None => wren(&world)?,
-    };
+    let model = model(&world)?;
     let reference = alice.publish(&model, "model")?.reference;
     alice.weft(&["host", &reference])?.ok()?;
     let mut carol = world.node_knowing("carol", &alice)?;

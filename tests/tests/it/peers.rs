@@ -1,6 +1,9 @@
 //! Asking models at peers, with real engines.
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -22,6 +25,14 @@ pub(crate) fn wren(world: &World) -> Result<Model> {
         std::fs::copy(data.join(name), folder.join(name))?;
     }
     Ok(Model::at(folder))
+}
+
+/// The model in the folder that `WEFT_TEST_MODEL` names, or else [`wren`].
+pub(crate) fn model(world: &World) -> Result<Model> {
+    match env::var_os("WEFT_TEST_MODEL") {
+        Some(folder) => Ok(Model::at(folder)),
+        None => wren(world),
+    }
 }
 
 /// What came of a question.
@@ -109,7 +120,7 @@ fn a_peer_answers_with_a_receipt_that_a_third_one_confirms() -> Result<()> {
 
 #[test]
 fn an_answer_survives_its_host() -> Result<()> {
-    let rounds = std::env::var("WEFT_TEST_KILLS").map_or(Ok(3), |text| text.parse())?;
+    let rounds = env::var("WEFT_TEST_KILLS").map_or(Ok(3), |text| text.parse())?;
     let world = World::new()?;
     let (mut alice, mut bob, carol, reference) = two_hosts(&world)?;
     let body = question(&reference, 300);

@@ -44,6 +44,7 @@ impl<C: Ord + Copy, L: Ord + Clone> Admission<C, L> {
             lane.enter(entry.class);
             lane.paused -= usize::from(was_begun).min(lane.paused);
         }
+        // A brief job's key is earlier than its tag, and so it is brief by that too; any other's is its tag.
         let rank = self.rank(self.entries.get(&ticket)?, key);
         // Who waits for another lane does not hold the time back.
         self.virtual_time = self.virtual_time.max(key);
