@@ -97,7 +97,7 @@ e2e: setup ## The process tests alone; FILTER=name picks some.
 	WEFT_BIN='$(WEFT)' $(CARGO) test --locked --workspace --test it -- $(FILTER)
 
 .PHONY: soak
-soak: setup ## The long forms of tests about models: 50 kills, 200 receipts a row, 1,000 questions, 100 strangers; FILTER=name picks some. Half an hour.
+soak: setup ## The long forms of tests about models: 50 kills, 200 receipts a row, 1,000 questions, 100 strangers; FILTER=name picks some. A quarter of an hour.
 	$(CARGO) build $(BUILD_FLAGS)
 	WEFT_BIN='$(WEFT)' WEFT_TEST_KILLS=50 WEFT_TEST_RECEIPTS=200 WEFT_TEST_REQUESTS=1000 WEFT_TEST_QUESTIONS=40 WEFT_TEST_ROUNDS=30 \
 	  $(CARGO) nextest run --profile soak --locked --workspace --all-targets -E \

@@ -82,6 +82,17 @@ pub(crate) enum Work {
     },
 }
 
+impl Work {
+    /// Tokens that are read.
+    pub(crate) fn tokens(&self) -> usize {
+        match self {
+            Self::Generate { ask, prompt } => prompt.len() + ask.resume.len(),
+            Self::Score { prompt, answer, .. } => prompt.len() + answer.len(),
+            Self::Embed { texts } => texts.iter().map(Vec::len).sum(),
+        }
+    }
+}
+
 /// Where events go.
 #[derive(Debug, Clone)]
 pub(crate) struct Teller(pub(crate) SyncSender<FromEngine>);
@@ -109,8 +120,6 @@ pub(crate) struct Batch {
     memory: Memory,
     teller: Teller,
     watch: Arc<Watch>,
-    /// The rank of a pass that was interrupted; the next of its like comes to its end.
-    interrupted: Option<Rank>,
 }
 
 impl Batch {
@@ -129,7 +138,6 @@ impl Batch {
             memory: Memory::new(parallel),
             teller,
             watch: Arc::default(),
-            interrupted: None,
         }
     }
 

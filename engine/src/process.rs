@@ -5,7 +5,7 @@ mod prepare;
 mod threads;
 
 use std::{
-    io::{self, BufReader, BufWriter},
+    io::{self, BufReader, BufWriter, Write as _},
     sync::mpsc,
     thread,
 };
@@ -48,10 +48,12 @@ pub fn run(options: &Options) -> Result<(), Ended> {
         Ok(model) => model,
         Err(refusal) => {
             write(&mut output, &FromEngine::Unloadable(refusal.clone()))?;
+            output.flush()?;
             return Err(refusal.into());
         }
     };
     write(&mut output, &FromEngine::Ready(model.description.clone()))?;
+    output.flush()?;
     let texts = model.texts.clone();
     let context = model.description.context_len as usize;
     let (teller, events) = mpsc::sync_channel(EVENTS_MAX);
@@ -78,6 +80,11 @@ fn tell_all(
 ) -> io::Result<()> {
     while let Ok(event) = events.recv() {
         write(output, &event)?;
+        // What a pass has told of several answers goes in one piece.
+        for event in events.try_iter() {
+            write(output, &event)?;
+        }
+        output.flush()?;
     }
     Ok(())
 }

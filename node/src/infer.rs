@@ -7,11 +7,14 @@
 mod asker;
 mod auditor;
 mod host;
+mod joined;
 mod mailbox;
 pub(crate) mod pool;
 mod process;
 mod receipts;
 mod route;
+#[cfg(test)]
+mod samples;
 mod shelf;
 
 use std::{fmt, future::Future, io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};

@@ -35,6 +35,10 @@ impl Embedding {
         self.rank
     }
 
+    pub(super) fn set_rank(&mut self, rank: Rank) {
+        self.rank = rank;
+    }
+
     /// Computes the next vector. Returns the answer when there is none left.
     pub(super) fn advance(&mut self, network: &Network) -> Result<Option<Event>, Refusal> {
         if let Some(text) = self.texts.get(self.vectors.len()) {

@@ -101,7 +101,10 @@ impl Batch {
     fn resume(&mut self, job: u64, rank: Rank) {
         match self.paused.remove(&job) {
             Some(Paused::Waiting(waiting)) => self.start(Waiting { rank, ..waiting }),
-            Some(Paused::Embedding(embedding)) => self.line_up(embedding),
+            Some(Paused::Embedding(mut embedding)) => {
+                embedding.set_rank(rank);
+                self.line_up(embedding);
+            }
             Some(Paused::Slot(slot)) => self.go_on(*slot, rank),
             None => {}
         }

@@ -19,18 +19,13 @@ impl Batch {
             return Ok(());
         };
         let shares = shares(&self.slots, self.exact);
-        let part = || {
-            self.slots
-                .iter()
-                .zip(&shares)
-                .filter(|(_, share)| **share > 0)
-        };
-        let jobs = part().map(|(slot, _)| slot.job()).collect();
-        let Some(rank) = part().map(|(slot, _)| slot.rank()).min() else {
+        let part = self.slots.iter().zip(&shares);
+        let part = part.filter(|(_, share)| **share > 0);
+        let jobs: Vec<_> = part.map(|(slot, _)| (slot.job(), slot.rank())).collect();
+        if jobs.is_empty() {
             return Ok(());
-        };
-        let insists = self.interrupted.is_some_and(|before| rank >= before);
-        self.watch.begin(jobs, rank, insists);
+        }
+        self.watch.begin(jobs);
         let rows = {
             let mut chunks = Vec::new();
             for (slot, share) in self.slots.iter_mut().zip(&shares) {
@@ -40,14 +35,10 @@ impl Batch {
             }
             decoder.forward_until(self.watch.stop(), &mut chunks)
         };
-        self.watch.end();
+        self.watch.end(!matches!(rows, Ok(None)));
         let Some(rows) = rows.or_failed("the model")? else {
-            self.interrupted = Some(rank);
             return Ok(());
         };
-        if insists {
-            self.interrupted = None;
-        }
         let mut rows = rows.into_iter();
         for (slot, share) in self.slots.iter_mut().zip(shares) {
             if share > 0 {

@@ -1,8 +1,11 @@
 //! The pass that is under way, as the thread that hears of new jobs sees it: some news does not wait for its end.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use weft_protocol::infer::Rank;
@@ -22,17 +25,26 @@ pub(crate) enum News {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     stop: AtomicBool,
-    pass: Mutex<Option<Pass>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pass: Option<Pass>,
+    /// First ranks of passes that were given up for others, until one of that rank has gone on.
+    held_up: BTreeSet<Rank>,
 }
 
 /// A pass under way.
 #[derive(Debug)]
 struct Pass {
-    jobs: Vec<u64>,
+    jobs: Vec<(u64, Rank)>,
     /// The first of their ranks.
-    rank: Rank,
-    /// It was interrupted before and shall come to its end, unless the machine's owner waits.
+    first: Rank,
+    /// Those of that rank were held up before: it shall come to its end, unless the machine's owner waits.
     insists: bool,
+    /// Who still waits for it would be held up now.
+    holds_up: bool,
 }
 
 impl Watch {
@@ -41,39 +53,57 @@ impl Watch {
         &self.stop
     }
 
-    pub(super) fn begin(&self, jobs: Vec<u64>, rank: Rank, insists: bool) {
-        let mut pass = self.lock();
+    /// A pass begins for these jobs.
+    pub(super) fn begin(&self, jobs: Vec<(u64, Rank)>) {
+        let mut state = self.lock();
         self.stop.store(false, Ordering::Relaxed);
-        *pass = Some(Pass {
+        let first = jobs.iter().map(|(_, rank)| *rank).min();
+        state.pass = first.map(|first| Pass {
             jobs,
-            rank,
-            insists,
+            first,
+            insists: state.held_up.contains(&first),
+            holds_up: false,
         });
     }
 
-    pub(super) fn end(&self) {
-        *self.lock() = None;
+    /// The pass is over, or was given up.
+    pub(super) fn end(&self, is_over: bool) {
+        let mut state = self.lock();
+        let Some(pass) = state.pass.take() else {
+            return;
+        };
+        if is_over {
+            // Whoever took part in it went on, be it beside others.
+            for (_, rank) in pass.jobs {
+                state.held_up.remove(&rank);
+            }
+        } else if pass.holds_up {
+            state.held_up.insert(pass.first);
+        }
     }
 
     /// Something happened, of which the batch finds the command.
     pub(crate) fn hear(&self, news: News) {
-        let pass = self.lock();
-        let Some(pass) = &*pass else { return };
+        let mut state = self.lock();
+        let Some(pass) = &mut state.pass else { return };
+        let is_alone = pass.jobs.len() == 1;
         let interrupts = match news {
-            News::Arrived(Rank::Own) => pass.rank > Rank::Own,
-            News::Arrived(rank) => rank < pass.rank && !pass.insists,
-            // Alone, it holds up nobody.
-            News::Cancelled(job) if pass.jobs == [job] => true,
-            News::Cancelled(job) => pass.jobs.contains(&job) && !pass.insists,
+            News::Arrived(Rank::Own) => pass.first > Rank::Own,
+            News::Arrived(rank) => rank < pass.first && !pass.insists,
+            // Alone, it holds up nobody; beside those of an earlier rank, it does not get to.
+            News::Cancelled(job) => {
+                pass.jobs.contains(&(job, pass.first)) && (is_alone || !pass.insists)
+            }
             News::Other => false,
         };
         if interrupts {
+            pass.holds_up |= !is_alone || matches!(news, News::Arrived(_));
             self.stop.store(true, Ordering::Relaxed);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Pass>> {
-        self.pass.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,19 +111,23 @@ impl Watch {
 mod tests {
     use super::*;
 
+    const STRANGERS: [(u64, Rank); 2] = [(7, Rank::Stranger), (8, Rank::Stranger)];
+
+    impl Watch {
+        /// Whether a pass of these jobs is given up when this is heard.
+        fn pass(&self, jobs: &[(u64, Rank)], news: News) -> bool {
+            self.begin(jobs.to_vec());
+            self.hear(news);
+            let stopped = self.stop().load(Ordering::Relaxed);
+            self.end(!stopped);
+            stopped
+        }
+    }
+
     #[test]
     fn urgent_news_interrupts_a_pass_and_passes_come_to_their_end_in_the_end() {
-        let watch = Watch::default();
-        // Nothing is under way.
-        watch.hear(News::Arrived(Rank::Own));
-        let interrupts = |news, rank, insists| {
-            watch.begin(vec![7, 8], rank, insists);
-            watch.hear(news);
-            let stopped = watch.stop().load(Ordering::Relaxed);
-            watch.end();
-            stopped
-        };
-        for (news, rank, once, always) in [
+        Watch::default().hear(News::Arrived(Rank::Own));
+        for (news, rank, once, again) in [
             (News::Arrived(Rank::Own), Rank::Known, true, true),
             (News::Arrived(Rank::Own), Rank::Own, false, false),
             (News::Arrived(Rank::Brief), Rank::Stranger, true, false),
@@ -102,11 +136,41 @@ mod tests {
             (News::Cancelled(9), Rank::Own, false, false),
             (News::Other, Rank::Stranger, false, false),
         ] {
-            assert_eq!(interrupts(news, rank, false), once, "{news:?} {rank:?}");
-            assert_eq!(interrupts(news, rank, true), always, "{news:?} {rank:?}");
+            let watch = Watch::default();
+            let jobs = [(7, rank), (8, rank)];
+            assert_eq!(watch.pass(&jobs, news), once, "{news:?} {rank:?}");
+            assert_eq!(watch.pass(&jobs, news), again, "{news:?} {rank:?}");
         }
-        watch.begin(vec![7], Rank::Own, true);
-        watch.hear(News::Cancelled(7));
-        assert!(watch.stop().load(Ordering::Relaxed), "it was alone");
+    }
+
+    #[test]
+    fn a_rank_that_was_held_up_insists_until_it_has_gone_on() {
+        let watch = Watch::default();
+        let brief = News::Arrived(Rank::Brief);
+        assert!(watch.pass(&STRANGERS, brief));
+        // For whom it was: he goes on, or hangs up. Neither lets the next one interrupt again.
+        assert!(!watch.pass(&[(1, Rank::Brief)], News::Other));
+        assert!(watch.pass(&[(2, Rank::Brief)], News::Cancelled(2)));
+        assert!(!watch.pass(&[(3, Rank::Brief)], News::Other));
+        assert!(!watch.pass(&STRANGERS, brief));
+        // Now they have gone on, and so they have beside others.
+        assert!(watch.pass(&STRANGERS, brief));
+        assert!(!watch.pass(&[(3, Rank::Brief), STRANGERS[0]], News::Other));
+        assert!(watch.pass(&STRANGERS, brief));
+    }
+
+    #[test]
+    fn who_hangs_up_alone_holds_up_nobody_and_a_stranger_never_the_owner() {
+        let watch = Watch::default();
+        let alone = [(7, Rank::Stranger)];
+        assert!(watch.pass(&alone, News::Cancelled(7)));
+        assert!(watch.pass(&alone, News::Arrived(Rank::Known)));
+        assert!(
+            watch.pass(&alone, News::Cancelled(7)),
+            "it insists, for nobody"
+        );
+        let beside = [(1, Rank::Own), (7, Rank::Stranger)];
+        assert!(!watch.pass(&beside, News::Cancelled(7)));
+        assert!(watch.pass(&beside, News::Cancelled(1)));
     }
 }

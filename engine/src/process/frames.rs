@@ -28,12 +28,11 @@ pub(super) fn read(input: &mut impl Read) -> io::Result<Option<ToEngine>> {
         .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
 }
 
-/// Writes a frame, at once.
+/// Writes a frame; it is sent when the output is flushed.
 pub(super) fn write(output: &mut impl Write, message: &FromEngine) -> io::Result<()> {
     let frame = encode(message);
     let len = u32::try_from(frame.len())
         .map_err(|_| io::Error::new(ErrorKind::InvalidData, "a frame that is too long"))?;
     output.write_all(&len.to_le_bytes())?;
-    output.write_all(&frame)?;
-    output.flush()
+    output.write_all(&frame)
 }

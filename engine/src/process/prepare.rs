@@ -29,7 +29,7 @@ pub(super) fn prepare(
             match guarded(|| work(*what, texts, context)) {
                 Ok(work) => Some(Command::Start(Waiting {
                     job,
-                    rank,
+                    rank: rank.of_prompt(work.tokens() as u64),
                     work,
                     arrived,
                 })),

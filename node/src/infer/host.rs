@@ -19,7 +19,7 @@ use weft_protocol::{
     sign::{NetworkId, SecretKey},
 };
 
-use super::{Answerer, Caller, Model, Question as Asking};
+use super::{Answerer, Caller, Model, Question as Asking, joined::joined};
 use crate::{service, transfer};
 
 /// What answers are signed with and by.
@@ -186,13 +186,13 @@ impl Hosting {
         };
         let mut waits = Some(Counted::new(&self.waiting));
         let mut runs = None;
-        let mut events = self.answerer.ask(Asking {
+        let mut events = joined(self.answerer.ask(Asking {
             model: model.clone(),
             job,
             caller,
             deadline: None,
             keep: None,
-        });
+        }));
         let mut ended = false;
         while let Some(event) = events.next().await {
             if waits.take().is_some() {

@@ -47,19 +47,11 @@ impl Mailbox {
         }
         state.is_over = is_last(&event);
         let is_full = state.events.len() >= WAITING_MAX;
-        match (state.events.back_mut(), event) {
-            (
-                Some(Event::Tokens { text, tokens }),
-                Event::Tokens {
-                    text: more,
-                    tokens: drawn,
-                },
-            ) if is_full => {
-                text.push_str(&more);
-                tokens.extend(drawn);
-            }
-            (_, event) => state.events.push_back(event),
-        }
+        let unjoined = match state.events.back_mut() {
+            Some(last) if is_full => last.append(event).err(),
+            _ => Some(event),
+        };
+        state.events.extend(unjoined);
         let reader = state.reader.take();
         drop(state);
         if let Some(reader) = reader {
@@ -87,16 +79,8 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
-    use weft_protocol::infer::{Finish, Usage};
-
     use super::*;
-
-    fn text(text: &str) -> Event {
-        Event::Tokens {
-            text: text.to_owned(),
-            tokens: Vec::new(),
-        }
-    }
+    use crate::infer::samples::{done, text};
 
     #[test]
     fn a_reader_who_sleeps_misses_nothing_and_costs_little() {
@@ -104,11 +88,7 @@ mod tests {
         for _ in 0..10_000 {
             mailbox.push(text("ab"));
         }
-        mailbox.push(Event::Done {
-            finish: Finish::Stop,
-            usage: Usage::default(),
-            fingerprints: Vec::new(),
-        });
+        mailbox.push(done());
         mailbox.push(text("too late"));
         let context = Context::from_waker(Waker::noop());
         let (mut events, mut len) = (0, 0);

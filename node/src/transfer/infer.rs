@@ -8,7 +8,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -23,7 +23,7 @@ use tracing::{debug, trace};
 use weft_protocol::{
     id::NodeId,
     infer::{
-        Event, Refusal,
+        Event,
         peer::{ALIVE_EVERY, Question, SILENCE_MAX, Told},
     },
     wire::{self, Message as _},
@@ -54,8 +54,13 @@ const ASKER_CONNECTIONS_MAX: usize = 2;
 const ASKER_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Questions of one connection that are answered at once; more wait.
 const ANSWERS_MAX: usize = 16;
-/// How long a question that was refused still counts as one: as long as who asked was told to wait, at least.
-const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+/// How long a question of which nothing came still counts as one: as long as who was refused is told to wait, at least.
+/// It doubles with each after it on the same connection, so many times at most, until one is answered. So the next
+/// question is read before who asked it takes this node for dead ([`SILENCE_MAX`]).
+const NOTHING_PAUSE: Duration = Duration::from_millis(500);
+const NOTHING_DOUBLINGS: u32 = 2;
+/// The same for a question that is answered in a word.
+const WORD_PAUSE: Duration = Duration::from_millis(100);
 /// How long who finds no place waits to hear of it, so as not to try again at once; and how many do at most.
 const NO_PLACE_PAUSE: Duration = Duration::from_secs(1);
 const NO_PLACE_MAX: usize = 32;
@@ -278,6 +283,7 @@ pub(super) async fn serve(context: Arc<Context>, peer: NodeId, connection: Conne
         return connection.close(CLOSE_BUSY, b"too many ask");
     };
     let turns = Arc::new(Semaphore::new(ANSWERS_MAX));
+    let in_vain = Arc::new(AtomicU32::new(0));
     loop {
         let stream = tokio::select! {
             () = context.cancel.cancelled() => {
@@ -296,21 +302,22 @@ pub(super) async fn serve(context: Arc<Context>, peer: NodeId, connection: Conne
         };
         let (host, own) = (Arc::clone(&host), Arc::clone(&context));
         let (asking, place) = (connection.clone(), Arc::clone(&place));
+        let in_vain = Arc::clone(&in_vain);
         context.tasks.spawn(async move {
             let cancel = own.cancel.clone();
             let answered = answer(&own, host, peer, send, recv);
             let pause = match cancel.run_until_cancelled(answered).await {
-                Some(Err(Ended::Nonsense(error))) => {
-                    debug!(peer = %peer.fmt_short(), "no question: {error}");
+                Some(Came::Nonsense) => {
                     asking.close(CLOSE_IDLE, b"no question");
                     NONSENSE_PAUSE
                 }
-                Some(Err(Ended::Early(error))) => {
-                    trace!(peer = %peer.fmt_short(), "an answer ended early: {error}");
+                Some(Came::Nothing) => nothing_pause(in_vain.fetch_add(1, Ordering::Relaxed)),
+                Some(Came::Word) => WORD_PAUSE,
+                Some(Came::Work) => {
+                    in_vain.store(0, Ordering::Relaxed);
                     Duration::ZERO
                 }
-                Some(Ok(Answered::Refused)) => REFUSED_PAUSE,
-                Some(Ok(Answered::Told)) | None => Duration::ZERO,
+                None => Duration::ZERO,
             };
             // Who would go on with that as fast as can be has only so many places to do it in.
             cancel.run_until_cancelled(time::sleep(pause)).await;
@@ -319,26 +326,22 @@ pub(super) async fn serve(context: Arc<Context>, peer: NodeId, connection: Conne
     }
 }
 
+/// How long a question holds its place of which nothing came, as of so many before it.
+fn nothing_pause(before: u32) -> Duration {
+    NOTHING_PAUSE * (1 << before.min(NOTHING_DOUBLINGS))
+}
+
 /// What came of a question.
-enum Answered {
-    Told,
-    /// There was no time for it.
-    Refused,
-}
-
-/// Why an answer has no end.
-enum Ended {
+#[derive(Debug, Clone, Copy)]
+enum Came {
     /// What came was no question.
-    Nonsense(String),
-    /// Somebody was cut off.
-    Early(String),
-}
-
-impl Ended {
-    #[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
-    fn early(error: impl ToString) -> Self {
-        Self::Early(error.to_string())
-    }
+    Nonsense,
+    /// It was refused, or given up before anything was said.
+    Nothing,
+    /// It was answered in a word.
+    Word,
+    /// A model works for it.
+    Work,
 }
 
 async fn answer(
@@ -347,14 +350,18 @@ async fn answer(
     peer: NodeId,
     mut send: SendStream,
     mut recv: RecvStream,
-) -> Result<Answered, Ended> {
+) -> Came {
     let read = near::read_frame(&mut recv, QUESTION_LEN_MAX);
-    let bytes = time::timeout(PATIENCE, read)
-        .await
-        .map_err(Ended::early)?
-        .map_err(|error| Ended::Early(error.to_string()))?;
-    let question: Question =
-        wire::decode(&bytes).map_err(|error| Ended::Nonsense(error.to_string()))?;
+    let Ok(Ok(bytes)) = time::timeout(PATIENCE, read).await else {
+        return Came::Nothing;
+    };
+    let question: Question = match wire::decode(&bytes) {
+        Ok(question) => question,
+        Err(error) => {
+            debug!(peer = %peer.fmt_short(), "no question: {error}");
+            return Came::Nonsense;
+        }
+    };
     drop(bytes);
     if matches!(question, Question::Ask { .. }) {
         context.hosts.answered.fetch_add(1, Ordering::Relaxed);
@@ -362,14 +369,13 @@ async fn answer(
     }
     let (sender, mut told) = mpsc::channel(TOLD_MAX);
     let mut computing = host.answer(peer, question, sender);
-    let mut computed = false;
-    let mut answered = Answered::Told;
+    let (mut came, mut computed) = (Came::Nothing, false);
     let mut alive = time::interval_at(time::Instant::now() + ALIVE_EVERY, ALIVE_EVERY);
     loop {
         let next = tokio::select! {
             biased;
             // Who asked is gone: what computes is dropped with this future.
-            _ = send.stopped() => return Ok(answered),
+            _ = send.stopped() => return came,
             next = told.recv() => next,
             () = &mut computing, if !computed => {
                 computed = true;
@@ -378,15 +384,21 @@ async fn answer(
             _ = alive.tick() => Some(Told::Alive),
         };
         let Some(next) = next else { break };
-        if matches!(next, Told::Event(Event::Failed(Refusal::Busy { .. }))) {
-            answered = Answered::Refused;
-        }
+        came = match &next {
+            Told::Alive | Told::Event(Event::Failed(_)) => came,
+            Told::Event(_) | Told::Computed(_) | Told::Receipt(_) => Came::Work,
+            Told::Load(_) | Told::Described(_) => Came::Word,
+        };
         let frame = near::frame(&wire::encode(&next));
-        send.write_all(&frame).await.map_err(Ended::early)?;
+        if let Err(error) = send.write_all(&frame).await {
+            trace!(peer = %peer.fmt_short(), "an answer ended early: {error}");
+            return came;
+        }
         alive.reset();
     }
-    send.finish().map_err(Ended::early)?;
-    Ok(answered)
+    // Whoever asked may be gone.
+    let _ = send.finish();
+    came
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -396,6 +408,16 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asks_in_vain_waits_longer_and_never_so_long_that_this_node_seems_dead() {
+        let pauses = [0, 1, 2, 3, u32::MAX].map(nothing_pause);
+        assert_eq!(
+            pauses.map(|pause| pause.as_millis()),
+            [500, 1_000, 2_000, 2_000, 2_000]
+        );
+        assert!(pauses.iter().all(|pause| *pause < SILENCE_MAX));
+    }
 
     #[test]
     fn one_node_has_few_places_and_all_have_a_bounded_number() {

@@ -261,6 +261,25 @@ impl<C: Ord + Copy, L: Ord + Clone> Admission<C, L> {
         lane.slots_max = lane.slots_max.max(slots);
     }
 
+    /// The engine has counted the tokens of a prompt, of which only an estimate was known.
+    pub fn counted(&mut self, ticket: Ticket, prompt_tokens: u64) {
+        let Some(entry) = self.entries.get_mut(&ticket) else {
+            return;
+        };
+        let estimate = entry.cost;
+        let answer_cost = entry.cost.saturating_sub(entry.prompt_cost);
+        entry.prompt_cost = cost(prompt_tokens, 0);
+        entry.cost = entry.prompt_cost.saturating_add(answer_cost);
+        if entry.begun.is_none() {
+            return;
+        }
+        entry.spent = entry.prompt_cost;
+        if let Some(account) = self.accounts.get_mut(&entry.caller) {
+            let (was, is) = (span(estimate, entry.class), span(entry.cost, entry.class));
+            account.end = account.end.saturating_sub(was).saturating_add(is);
+        }
+    }
+
     /// A job that was begun has cost so much by now.
     pub fn spent(&mut self, ticket: Ticket, spent: u64) {
         if let Some(entry) = self.entries.get_mut(&ticket) {

@@ -27,6 +27,19 @@ pub enum Rank {
     Stranger,
 }
 
+impl Rank {
+    /// The longest prompt of a job that asks little, in tokens.
+    pub const BRIEF_PROMPT_MAX: u64 = 1_024;
+
+    /// The rank of a job once its prompt is tokens: whoever sorted it may only have known the length of a text.
+    pub const fn of_prompt(self, tokens: u64) -> Self {
+        match self {
+            Self::Brief if tokens > Self::BRIEF_PROMPT_MAX => Self::Stranger,
+            Self::Own | Self::Known | Self::Brief | Self::Stranger => self,
+        }
+    }
+}
+
 /// What a node tells the process.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum ToEngine {

@@ -74,6 +74,29 @@ pub enum Event {
     Failed(#[n(0)] Refusal),
 }
 
+impl Event {
+    /// Joins tokens to the tokens before them.
+    ///
+    /// # Errors
+    /// What cannot be joined, unchanged.
+    pub fn append(&mut self, more: Self) -> Result<(), Self> {
+        match (self, more) {
+            (
+                Self::Tokens { text, tokens },
+                Self::Tokens {
+                    text: further,
+                    tokens: drawn,
+                },
+            ) => {
+                text.push_str(&further);
+                tokens.extend(drawn);
+                Ok(())
+            }
+            (_, more) => Err(more),
+        }
+    }
+}
+
 impl Message for Event {
     /// Vectors of 2,048 texts.
     const LEN_MAX: usize = 64 * 1024 * 1024;

@@ -5,9 +5,10 @@
 mod crowd;
 
 use std::{
-    env,
+    env, fs,
     net::SocketAddr,
-    sync::atomic::Ordering,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use weft_protocol::{
     id::{NodeId, ObjectId},
     infer::ModelId,
+    path::RepoPath,
 };
 use weft_tests::{Node, Options, World, api, wait::PATIENCE, wait_for};
 
@@ -54,6 +56,17 @@ fn ask(node: &Node, path: &str, count: usize, body: Body<'_>) -> Result<Vec<Dura
 
 fn p95(sorted: &[Duration]) -> f64 {
     sorted[(sorted.len() * 95).div_ceil(100) - 1].as_secs_f64() * 1_000.0
+}
+
+/// What `weft host` takes of a folder.
+fn weights(folder: &Path) -> Result<Option<RepoPath>> {
+    if folder.join("config.json").exists() {
+        return Ok(None);
+    }
+    let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    let names: Vec<Option<String>> = names.collect::<Result<_>>()?;
+    let gguf = names.into_iter().flatten().find(|n| n.ends_with(".gguf"));
+    Ok(Some(gguf.context("no weights")?.parse()?))
 }
 
 fn address(node: &Node) -> Result<EndpointAddr> {
@@ -98,23 +111,25 @@ fn a_hundred_strangers_starve_neither_the_owner_nor_an_honest_one() -> Result<()
 
     let id = ModelId {
         revision: published.revision.parse::<ObjectId>()?,
-        file: None,
+        file: weights(model.path())?,
     };
     let crowd = Crowd::gather(STRANGERS, &address(&alice)?, &id)?;
     wait_for(
         "all strangers to be served and refused",
         PATIENCE * 5,
         || {
-            let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let seen = &crowd.seen;
+            ensure!(seen.reason.get().is_none(), "{:?}", seen.reason);
             let all = read(&seen.served) == STRANGERS && read(&seen.refused) >= STRANGERS;
-            // The crowd gets its share as well; of a model that takes minutes for the longest answer, not to its end.
+            // The crowd gets its share as well; of a large model, which takes minutes for that, not to the end.
             let ends = read(&seen.finished) > 0 || env::var_os("WEFT_TEST_MODEL").is_some();
             Ok((all && ends).then_some(()))
         },
     )?;
     let loud = ask_both()?;
     let seen = crowd.disperse()?;
+    ensure!(seen.reason.get().is_none(), "{:?}", seen.reason);
     for (((who, ..), quiet), loud) in asked.iter().zip(&quiet).zip(&loud) {
         let (quiet, loud) = (p95(quiet), p95(loud));
         eprintln!(

@@ -20,6 +20,8 @@ use crate::infer::{
 const TOKEN_LEN: u64 = 5;
 /// Tokens of an answer that are reckoned with if who asks names no limit.
 const ANSWER_TOKENS: u64 = 512;
+/// Tokens of an answer after which it is seen whose turn it is: far fewer than a turn has.
+const RECKONED_EVERY: u64 = 16;
 /// How long a job of this machine may take.
 const OWN_TIME_MAX: Duration = Duration::from_secs(2 * 3_600);
 /// How long one of another node may take.
@@ -37,7 +39,9 @@ pub(super) struct Work {
     pub(super) has_begun: bool,
     /// Since when nobody waits for it.
     pub(super) cancelled: Option<Moment>,
+    /// Tokens that it reads: the prompt, and what of the answer is there already.
     pub(super) prompt_tokens: u64,
+    resumed_tokens: u64,
     pub(super) answer_tokens: u64,
     /// The longest prompt, if who asks has a budget.
     prompt_tokens_max: Option<u64>,
@@ -51,9 +55,10 @@ pub(super) const fn class(caller: Caller) -> Class {
     }
 }
 
-/// Tokens that a job reads, as far as they can be told without the model.
+/// Tokens that a job reads, as far as they can be told without the model; without those of an answer that goes on.
 fn prompt_tokens(job: &Job) -> u64 {
-    let text = |text: &str| text.len() as u64 / TOKEN_LEN;
+    // Even an empty one takes a pass.
+    let text = |text: &str| text.len() as u64 / TOKEN_LEN + 1;
     let prompt = |prompt: &Prompt| match prompt {
         Prompt::Chat {
             messages, tools, ..
@@ -62,7 +67,7 @@ fn prompt_tokens(job: &Job) -> u64 {
         Prompt::Tokens { ids } => ids.len() as u64,
     };
     match job {
-        Job::Generate(generate) => prompt(&generate.prompt) + generate.resume.len() as u64,
+        Job::Generate(generate) => prompt(&generate.prompt),
         Job::Embed(embed) => {
             let lens = embed.inputs.iter().map(|input| match input {
                 Text::Plain(all) => text(all),
@@ -74,6 +79,14 @@ fn prompt_tokens(job: &Job) -> u64 {
     }
 }
 
+fn resumed_tokens(job: &Job) -> u64 {
+    match job {
+        Job::Generate(generate) => generate.resume.len() as u64,
+        Job::Embed(_) | Job::Score(_) => 0,
+    }
+}
+
+/// Tokens of an answer at most, those included that are there already.
 fn answer_tokens(job: &Job) -> u64 {
     match job {
         Job::Generate(generate) => generate.tokens_max.map_or(ANSWER_TOKENS, u64::from),
@@ -101,7 +114,7 @@ impl Inner {
             Class::Own => OWN_TIME_MAX,
             Class::Known | Class::Stranger => PEER_TIME_MAX,
         };
-        let (prompt, answer) = (prompt_tokens(&job), answer_tokens(&job));
+        let (prompt, resumed) = (prompt_tokens(&job), resumed_tokens(&job));
         let context_max = self.settings.admission.stranger_context_max;
         let budget = (class == Class::Stranger).then_some(context_max);
         if let (Some(context_max), Job::Generate(generate)) = (budget, &mut job) {
@@ -116,8 +129,8 @@ impl Inner {
             caller,
             class,
             lane: model.id.clone(),
-            prompt_tokens: prompt,
-            answer_tokens: answer,
+            prompt_tokens: prompt + resumed,
+            answer_tokens: answer_tokens(&job).saturating_sub(resumed),
             deadline: Some(now + deadline.map_or(longest, |deadline| deadline.min(longest))),
         });
         let ticket = match offered {
@@ -135,7 +148,8 @@ impl Inner {
             what: Some(Box::new(job)),
             has_begun: false,
             cancelled: None,
-            prompt_tokens: prompt,
+            prompt_tokens: prompt + resumed,
+            resumed_tokens: resumed,
             answer_tokens: 0,
             prompt_tokens_max: budget,
         };
@@ -185,9 +199,12 @@ impl Inner {
         if work.lane != *id {
             return;
         }
+        // It may have had enough for now.
+        let mut may_change = true;
         match &event {
             Event::Started { prompt_tokens, .. } => {
-                work.prompt_tokens = u64::from(*prompt_tokens);
+                work.prompt_tokens = u64::from(*prompt_tokens) + work.resumed_tokens;
+                state.admission.counted(ticket, work.prompt_tokens);
                 if let Some(max) = work.prompt_tokens_max
                     && work.prompt_tokens >= max
                 {
@@ -201,21 +218,25 @@ impl Inner {
                 }
             }
             Event::Tokens { tokens, .. } => {
+                let before = work.answer_tokens;
                 work.answer_tokens += tokens.len() as u64;
+                may_change = before / RECKONED_EVERY != work.answer_tokens / RECKONED_EVERY;
                 let spent = cost(work.prompt_tokens, work.answer_tokens);
                 state.admission.spent(ticket, spent);
             }
-            Event::Done { .. }
-            | Event::Embedded { .. }
-            | Event::Scored { .. }
-            | Event::Failed(_) => {}
+            Event::Embedded { prompt_tokens, .. } => {
+                work.prompt_tokens = u64::from(*prompt_tokens);
+                state.admission.counted(ticket, work.prompt_tokens);
+            }
+            Event::Done { .. } | Event::Scored { .. } | Event::Failed(_) => {}
         }
         if !is_last(&event) {
             if work.cancelled.is_none() {
                 work.mailbox.push(event);
             }
-            // It may have had enough for now.
-            self.take_turns(state);
+            if may_change {
+                self.take_turns(state);
+            }
             return;
         }
         if let Some(work) = state.finish(ticket, now)
@@ -225,5 +246,35 @@ impl Inner {
             work.mailbox.push(event);
         }
         self.step(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_protocol::infer::{Embed, Generate};
+
+    use super::*;
+
+    #[test]
+    fn every_text_costs_something_and_what_goes_on_is_no_part_of_the_prompt() {
+        let inputs = vec![Text::Plain("abcd".to_owned()); 2_048];
+        let embed = Job::Embed(Embed {
+            inputs,
+            truncate: true,
+        });
+        assert!(prompt_tokens(&embed) >= 2_048);
+        let generate = Job::Generate(Generate {
+            resume: vec![7; 2_000],
+            tokens_max: Some(3_000),
+            ..Generate::greedy(Prompt::Tokens { ids: vec![1, 2] })
+        });
+        assert_eq!(
+            (
+                prompt_tokens(&generate),
+                resumed_tokens(&generate),
+                answer_tokens(&generate)
+            ),
+            (2, 2_000, 3_000)
+        );
     }
 }

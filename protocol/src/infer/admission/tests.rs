@@ -154,6 +154,32 @@ fn what_was_not_spent_is_given_back() {
     assert!(order.contains(&third));
 }
 
+#[test]
+fn a_prompt_that_is_longer_than_it_looked_is_brief_no_more_and_paid_in_full() {
+    for (counted, rank, resumes) in [(900, Rank::Brief, false), (3_000, Rank::Stranger, true)] {
+        let mut queue = queue(1);
+        let long = Offer {
+            answer_tokens: 1_000,
+            ..offer(1, Class::Stranger, 800)
+        };
+        let long = queue.offer(long).unwrap();
+        assert_eq!(queue.next(NOW), Some(Turn::Start(long, Rank::Brief)));
+        queue.counted(long, counted);
+        assert_eq!(Rank::Brief.of_prompt(counted), rank);
+        // Who is brief is not paused for another who is.
+        let other = queue.offer(offer(2, Class::Stranger, 100)).unwrap();
+        assert_eq!(queue.next(NOW), resumes.then_some(Turn::Pause(long)));
+        queue.end(NOW, long, counted);
+        let again = queue.offer(offer(1, Class::Stranger, 1)).unwrap();
+        let account = queue.accounts[&1].end;
+        assert_eq!(account, turns::LEAD + span(counted, Class::Stranger));
+        for ticket in [other, again] {
+            assert_eq!(queue.start(NOW), Some(ticket));
+            queue.end(NOW, ticket, 100);
+        }
+    }
+}
+
 /// Strangers of whom each always has one job, and a machine that computes so many at once.
 struct Crowd {
     queue: Queue,
@@ -299,6 +325,10 @@ enum Step {
         stranger: bool,
     },
     Start,
+    Count {
+        nth: usize,
+        tokens: u64,
+    },
     Spend {
         nth: usize,
         spent: u64,
@@ -315,6 +345,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..6_u32, 0..5_000_u64, any::<bool>())
             .prop_map(|(caller, tokens, stranger)| Step::Offer { caller, tokens, stranger }),
         4 => Just(Step::Start),
+        2 => (any::<usize>(), 0..5_000_u64).prop_map(|(nth, tokens)| Step::Count { nth, tokens }),
         3 => (any::<usize>(), 0..20_000_u64).prop_map(|(nth, spent)| Step::Spend { nth, spent }),
         3 => (any::<usize>(), 0..20_000_u64).prop_map(|(nth, spent)| Step::End { nth, spent }),
         1 => (0..4_usize).prop_map(Step::Slots),
@@ -361,6 +392,9 @@ proptest! {
                         prop_assert_eq!(running.len() + 1, before);
                         paused.push(ticket);
                     }
+                },
+                Step::Count { nth, tokens } => if !running.is_empty() {
+                    queue.counted(running[nth % running.len()], tokens);
                 },
                 Step::Spend { nth, spent } => if !running.is_empty() {
                     queue.spent(running[nth % running.len()], spent);

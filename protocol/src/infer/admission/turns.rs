@@ -13,9 +13,8 @@ use crate::time::Instant;
 
 /// What a stranger who asks now and then is ahead of those who ask all the time: four answers of 256 tokens.
 pub(super) const LEAD: u128 = 4_096 * SCALE;
-/// The longest prompt of a brief job, and what it costs before it is brief no more: a question and the first lines of its
-/// answer.
-const BRIEF: u64 = 1_024;
+/// What a job costs before it is brief no more: a question and the first lines of its answer.
+const BRIEF: u64 = Rank::BRIEF_PROMPT_MAX;
 /// How far behind a job must be for which another is paused, if it is brief.
 const MARGIN_BRIEF: u128 = 1_024 * SCALE;
 /// The same for any other stranger's. What an engine has forgotten of a paused job is computed again, so turns are long.

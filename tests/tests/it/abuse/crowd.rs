@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -17,7 +17,7 @@ use iroh::{
 use tokio::{runtime, time};
 use weft_protocol::{
     infer::{
-        Event, Generate, Job, ModelId, Prompt,
+        Event, Generate, Job, ModelId, Prompt, Refusal,
         peer::{Question, Told},
     },
     wire,
@@ -37,8 +37,10 @@ pub(super) struct Seen {
     pub(super) served: AtomicU64,
     /// Answers that came to their end.
     pub(super) finished: AtomicU64,
-    /// Questions that were refused.
+    /// Questions that were refused for want of time.
     pub(super) refused: AtomicU64,
+    /// Why one was refused for something else, which none should be.
+    pub(super) reason: OnceLock<Refusal>,
     over: AtomicBool,
 }
 
@@ -66,14 +68,16 @@ impl Crowd {
         let tasks: Vec<_> = (0..count)
             .map(|n| runtime.spawn(ask_on(n, host.clone(), model.clone(), Arc::clone(&seen))))
             .collect();
-        let thread = thread::spawn(move || {
-            runtime.block_on(async {
-                for task in tasks {
-                    task.await??;
-                }
-                Ok(())
-            })
-        });
+        let thread = thread::Builder::new()
+            .name("crowd".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    for task in tasks {
+                        task.await??;
+                    }
+                    Ok(())
+                })
+            })?;
         Ok(Self { seen, thread })
     }
 
@@ -108,6 +112,10 @@ async fn ask_on(n: u64, host: EndpointAddr, model: ModelId, seen: Arc<Seen>) -> 
             let Some((first, second)) = open(&connection, &question, &seen).await else {
                 break;
             };
+            if n % 3 == 1 && rounds.is_multiple_of(4) {
+                // Without a look at what comes.
+                continue;
+            }
             if n % 3 == 2 && rounds.is_multiple_of(8) {
                 let nonsense = wire_frame(b"no question at all");
                 if send(&connection, &nonsense).await.is_none() {
@@ -156,6 +164,7 @@ async fn send(connection: &Connection, frame: &[u8]) -> Option<Stream> {
 async fn hear(mut recv: RecvStream, hangs_up: bool, was_served: bool, seen: &Seen) -> bool {
     let (mut heard, mut began) = (0, false);
     while let Ok(told) = told(&mut recv).await {
+        let is_waiting = matches!(told, Told::Alive);
         let counter = match told {
             Told::Event(Event::Started { .. }) => {
                 began = true;
@@ -164,14 +173,18 @@ async fn hear(mut recv: RecvStream, hangs_up: bool, was_served: bool, seen: &See
                 }
                 Some(&seen.begun)
             }
-            Told::Event(Event::Failed(_)) => Some(&seen.refused),
+            Told::Event(Event::Failed(Refusal::Busy { .. })) => Some(&seen.refused),
+            Told::Event(Event::Failed(reason)) => {
+                let _ = seen.reason.set(reason);
+                None
+            }
             Told::Event(Event::Done { .. }) => Some(&seen.finished),
             _ => None,
         };
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        heard += 1;
+        heard += usize::from(!is_waiting);
         if hangs_up && heard > 5 || seen.is_over() {
             break;
         }
@@ -193,7 +206,8 @@ fn question(n: u64, model: &ModelId) -> Vec<u8> {
     wire_frame(&wire::encode(&Question::Ask {
         model: model.clone(),
         job: Box::new(Job::Generate(Generate {
-            tokens_max: Some(4_096),
+            // Whoever names no limit wants no less.
+            tokens_max: n.is_multiple_of(2).then_some(4_096),
             ignore_end: true,
             ..Generate::greedy(Prompt::Text { text, raw: false })
         })),
