@@ -16,8 +16,9 @@
 //! - Addresses of peers come from [`Command::LearnAddresses`] and from connections they open to us.
 //!
 //! Reading order: [`Handle`] (the way in), `actor` (commands to tasks), `fetch` and `fault` (getting pieces),
-//! `availability` and `observe` (who has what), `copies` (what need not be fetched), `provide` (serving), `near` (files of other hubs), `infer` (questions about models), `peers` (connections), `collect` (when garbage
-//! goes), `import`, `place`, `read`, `local` and `spans` (files in and out).
+//! `availability` and `observe` (who has what), `copies` (what need not be fetched), `provide` (serving), `near` (files
+//! of other hubs), `infer` (questions about models), `peers` (connections), `collect` (when garbage goes), `import`,
+//! `place`, `parts`, `read`, `local` and `spans` (files in and out).
 
 mod actor;
 mod availability;
@@ -39,6 +40,7 @@ mod near;
 mod observation;
 mod observe;
 mod origins;
+mod parts;
 mod peers;
 mod place;
 mod provide;
@@ -85,7 +87,7 @@ pub use self::{
 pub(crate) use self::{
     infer::{Host, NoAnswer},
     near::{Answerer, Body as NearBody, Reply, is_near},
-    place::lend,
+    parts::Parts,
 };
 pub use crate::store::ImportError;
 use crate::store::{self, BlobStore};
@@ -314,7 +316,7 @@ pub async fn spawn(
     let listener = bind_tcp(config.tcp).await?;
     let keys = Keys::new(&SecretKey::from_bytes(&config.secret_key_seed));
     let keys = Arc::new(keys.map_err(|error| StartError::Tls(error.to_string()))?);
-    let store = open_store(&config).await?;
+    let (store, parts) = open_store(&config).await?;
     let endpoint = match bind_endpoint(&config).await {
         Ok(endpoint) => endpoint,
         Err(error) => {
@@ -328,7 +330,7 @@ pub async fn spawn(
     debug!(id = %endpoint.id().fmt_short(), quic = ?endpoint.bound_sockets(), ?tcp, "data plane listens");
     let context = Arc::new(Context::new(
         (endpoint, keys),
-        (store.clone(), config.registry),
+        (store.clone(), parts, config.registry),
         inputs,
         Arc::clone(&collector),
         cancel.child_token(),
@@ -373,20 +375,20 @@ async fn bind_tcp(listen: TcpListen) -> Result<Option<TcpListener>, StartError> 
     }
 }
 
-async fn open_store(config: &Config) -> Result<BlobStore, StartError> {
+async fn open_store(config: &Config) -> Result<(BlobStore, Parts), StartError> {
     let directory = config.directory.clone();
     let registry = Arc::clone(&config.registry);
     let settings = store::Config {
         directory: directory.clone(),
         reserve: RESERVE,
     };
-    let opened = tokio::task::spawn_blocking(move || BlobStore::open(settings, registry)).await;
-    let failed = |reason: String| StartError::Store { directory, reason };
-    match opened {
-        Ok(Ok(store)) => Ok(store),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(error) => Err(failed(error.to_string())),
-    }
+    let notes = directory.join("placing");
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = BlobStore::open(settings, registry).map_err(|error| error.to_string())?;
+        Ok((store, Parts::open(notes)))
+    });
+    let opened = opened.await.unwrap_or_else(|error| Err(error.to_string()));
+    opened.map_err(|reason| StartError::Store { directory, reason })
 }
 
 async fn bind_endpoint(config: &Config) -> Result<Endpoint, StartError> {
@@ -425,6 +427,11 @@ impl Handle {
         if self.commands.send(command).await.is_err() {
             debug!("command after the end of the data plane");
         }
+    }
+
+    /// Files on their way to their names.
+    pub(crate) fn parts(&self) -> Arc<Parts> {
+        Arc::clone(&self.context.parts)
     }
 
     /// This node, as the endpoint knows it.

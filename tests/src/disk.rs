@@ -40,7 +40,11 @@ pub fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut waiting = vec![directory.to_owned()];
     while let Some(path) = waiting.pop() {
-        if fs::symlink_metadata(&path)?.is_dir() {
+        // As above.
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if metadata.is_dir() {
             waiting.extend(fs::read_dir(&path)?.flatten().map(|entry| entry.path()));
         } else {
             found.push(path);

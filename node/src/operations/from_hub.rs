@@ -16,6 +16,7 @@ use super::{Operations, Reporter, blocking_io, hf_cache};
 use crate::{
     api::{ErrorBody, ErrorCode, FetchRequest, FetchResult, Phase, Progress, Source},
     error,
+    transfer::Parts,
     upstream::{Entry, Kind, Snapshot, Token, Trouble, Upstream},
 };
 
@@ -218,7 +219,7 @@ impl Operations {
         let files: Vec<_> = files
             .map(|(entry, from)| (from.clone(), folder.join(&entry.path), entry.content()))
             .collect();
-        place_all(files).await?;
+        place_all(files, self.transfer.parts()).await?;
         Ok(folder)
     }
 
@@ -234,7 +235,7 @@ impl Operations {
         let files: Vec<_> = files
             .map(|(entry, from)| (from.clone(), blobs.join(name(entry)), entry.content()))
             .collect();
-        place_all(files).await?;
+        place_all(files, self.transfer.parts()).await?;
         let commit = held.snapshot.commit.clone();
         let snapshot = root.join("snapshots").join(&commit);
         let links: Vec<_> = held
@@ -272,10 +273,13 @@ fn text(hash: &ContentHash) -> String {
     }
 }
 
-async fn place_all(files: Vec<(PathBuf, PathBuf, Option<ContentHash>)>) -> Result<(), ErrorBody> {
+async fn place_all(
+    files: Vec<(PathBuf, PathBuf, Option<ContentHash>)>,
+    parts: Arc<Parts>,
+) -> Result<(), ErrorBody> {
     blocking_io(move || {
         for (from, to, hash) in files {
-            let placed = place(&from, &to, hash);
+            let placed = place(&from, &to, hash, &parts);
             placed.map_err(|e| error::io(format!("cannot write `{}`", to.display()), &e))?;
         }
         Ok(())
@@ -284,7 +288,7 @@ async fn place_all(files: Vec<(PathBuf, PathBuf, Option<ContentHash>)>) -> Resul
 }
 
 /// Gives a file a second name, or a copy where the file system has no such thing. One with the same content may be there.
-fn place(from: &Path, to: &Path, hash: Option<ContentHash>) -> io::Result<()> {
+fn place(from: &Path, to: &Path, hash: Option<ContentHash>, parts: &Parts) -> io::Result<()> {
     if let Some(parent) = to.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -304,10 +308,9 @@ fn place(from: &Path, to: &Path, hash: Option<ContentHash>) -> io::Result<()> {
         }
         Err(_) => {}
     }
-    let mut temporary = to.as_os_str().to_owned();
-    temporary.push(".weft-part");
-    std::fs::copy(from, &temporary)?;
-    std::fs::rename(&temporary, to)
+    let part = parts.beside(to)?;
+    std::fs::copy(from, part.path())?;
+    part.finish(to)
 }
 
 fn same_content(path: &Path, hash: ContentHash) -> bool {

@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     path::{Path, PathBuf},
 };
 
@@ -80,6 +79,9 @@ impl Operations {
             .join("manifests")
             .join(REGISTRY)
             .join(name(manifest, asked));
+        let usual = chosen.get_key_value(USUAL).or(chosen.first_key_value());
+        let usual = usual.map(|(tag, _)| tag.as_str());
+        let latest = folder.join(LATEST);
         let mut written = Vec::new();
         for (tag, file) in &chosen {
             let config = config(tag, file).to_string().into_bytes();
@@ -87,20 +89,20 @@ impl Operations {
             let config_name = format!("sha256-{}", HEXLOWER.encode(&Sha256::digest(&config)));
             let list = list(&config, layers).to_string().into_bytes();
             written.push((models.join("blobs").join(config_name), config));
+            if usual == Some(tag) {
+                written.push((latest.clone(), list.clone()));
+            }
             written.push((folder.join(tag), list));
         }
-        let usual = chosen.contains_key(USUAL).then_some(USUAL);
-        let usual = usual.or_else(|| chosen.keys().next().map(String::as_str));
-        let usual = usual.unwrap_or(LATEST).to_owned();
+        let parts = self.transfer.parts();
         blocking_io(move || {
             for (path, bytes) in &written {
-                write(path, bytes)
+                // Whole or not at all: Ollama may be looking.
+                std::fs::create_dir_all(path.parent().unwrap_or(path))
+                    .and_then(|()| parts.write(path, bytes))
                     .map_err(|e| error::io(format!("cannot write `{}`", path.display()), &e))?;
             }
-            let latest = folder.join(LATEST);
-            std::fs::copy(folder.join(usual), &latest)
-                .map(|_| latest)
-                .map_err(|e| error::io(format!("cannot write in `{}`", folder.display()), &e))
+            Ok(latest)
         })
         .await
     }
@@ -220,15 +222,6 @@ fn list<'a>(config: &[u8], layers: impl Iterator<Item = (&'a File, &'static str)
         },
         "layers": layers.map(layer).collect::<Vec<_>>(),
     })
-}
-
-/// Whole or not at all: Ollama may be looking.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(parent)?;
-    let temporary = path.with_extension(format!("{}.part", std::process::id()));
-    std::fs::write(&temporary, bytes)?;
-    std::fs::rename(&temporary, path)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use super::{
     link::{Keys, Pool},
     near::Near,
     origins::Origins,
+    parts::Parts,
     peers::{Lease, Peers},
     provide,
     rates::Rates,
@@ -35,6 +36,7 @@ use crate::store::{Blob, BlobStore};
 pub(super) struct Context {
     pub(super) endpoint: Endpoint,
     pub(super) store: BlobStore,
+    pub(super) parts: Arc<Parts>,
     pub(super) registry: Arc<dyn Registry>,
     pub(super) plans: Plans,
     pub(super) inputs: mpsc::Sender<Input>,
@@ -59,7 +61,7 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(
         (endpoint, keys): (Endpoint, Arc<Keys>),
-        (store, registry): (BlobStore, Arc<dyn Registry>),
+        (store, parts, registry): (BlobStore, Parts, Arc<dyn Registry>),
         inputs: mpsc::Sender<Input>,
         collector: Arc<Collector>,
         cancel: CancellationToken,
@@ -67,6 +69,7 @@ impl Context {
         Self {
             endpoint,
             store,
+            parts: Arc::new(parts),
             registry,
             plans: Plans::default(),
             uploads: Arc::new(Uploads::new(inputs.clone())),

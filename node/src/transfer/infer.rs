@@ -42,8 +42,6 @@ pub(super) const ALPN: &[u8] = b"weft/infer/1";
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// A host that was found a moment ago is not known by address before it introduced itself.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often that is looked at.
-const ADDRESS_INTERVAL: Duration = Duration::from_millis(50);
 /// Time to say what is wanted.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Connections of askers that are open at once: they shall leave room for those who transfer data.
@@ -229,15 +227,7 @@ impl Context {
         if let Some(open) = open.filter(|open| open.close_reason().is_none()) {
             return Ok(open);
         }
-        let known = async {
-            loop {
-                if let Ok(address) = self.peers.address(host) {
-                    return address;
-                }
-                time::sleep(ADDRESS_INTERVAL).await;
-            }
-        };
-        let address = time::timeout(ADDRESS_TIMEOUT, known)
+        let address = time::timeout(ADDRESS_TIMEOUT, self.peers.known_address(host))
             .await
             .map_err(|_| NoAnswer("nobody knows where it is".to_owned()))?;
         let dialled = time::timeout(DIAL_TIMEOUT, self.endpoint.connect(address, ALPN)).await;

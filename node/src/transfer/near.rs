@@ -31,6 +31,8 @@ use super::{Handle, context::Context, peers::CLOSE_IDLE};
 pub(super) const ALPN: &[u8] = b"weft/near/1";
 /// A node of the same site answers a handshake at once.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Who has come a moment ago is not known by address before it introduced itself.
+const ADDRESS_TIMEOUT: Duration = Duration::from_millis(400);
 /// Who could not be reached is left alone for this long.
 const RETRY_AFTER: Duration = Duration::from_secs(20);
 /// Time to say what is wanted.
@@ -152,9 +154,9 @@ impl Context {
             }
             _ => {}
         }
-        let address = self.peers.address(peer);
         let dialled = async {
-            let address = address.map_err(|error| error.to_string())?;
+            let known = time::timeout(ADDRESS_TIMEOUT, self.peers.known_address(peer));
+            let address = known.await.map_err(|_| "nobody knows where it is")?;
             let dial = self.endpoint.connect(address, ALPN);
             let dialled = time::timeout(DIAL_TIMEOUT, dial).await;
             dialled

@@ -38,6 +38,8 @@ pub(super) const CLOSE_BUSY: VarInt = VarInt::from_u32(0x12);
 const IDLE_MAX: Duration = Duration::from_secs(90);
 /// A dial that takes longer finds nobody.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often is looked whether a peer's address is known by now.
+const ADDRESS_INTERVAL: Duration = Duration::from_millis(50);
 /// Peers remembered with their addresses. A machine knows fewer at a time; the oldest unused go first.
 const PEERS_MAX: usize = 4_096;
 /// Connections a peer may open to us at once: one in use, one it dialled at the same moment as we did, and what
@@ -146,6 +148,16 @@ impl Peers {
             return Err(TransferError::Refused);
         }
         peer.address(id)
+    }
+
+    /// The same as soon as there is one.
+    pub(super) async fn known_address(&self, id: NodeId) -> EndpointAddr {
+        loop {
+            if let Ok(address) = self.address(id) {
+                return address;
+            }
+            tokio::time::sleep(ADDRESS_INTERVAL).await;
+        }
     }
 
     /// Takes in a connection that a peer opened, unless the peer is banned.

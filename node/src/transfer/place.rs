@@ -8,17 +8,16 @@
 //! what lies on the disk, not against somebody who changes it at the same moment.
 
 use std::{
-    ffi::OsString,
     fs::{self, File, Metadata},
     io::{self, Read},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::Arc,
 };
 
 use weft_protocol::{id::BlobHash, path::RepoPath, service::StorageError};
 
-use super::{Handle, fault};
+use super::{Handle, fault, parts::Parts};
 use crate::store::Blob;
 
 /// What is read at once for hashing.
@@ -84,13 +83,13 @@ impl Handle {
         }
         let root = root.to_owned();
         let relative = path.as_str().to_owned();
+        let parts = Arc::clone(&self.context.parts);
         blocking(move || {
-            let (parent, name) = prepare(&root, &relative)?;
-            let target = parent.join(&name);
+            let target = prepare(&root, &relative)?;
             match fs::symlink_metadata(&target) {
                 Ok(metadata) => check_present(&target, &metadata, &held).map(|()| Placed::Present),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    show(&held, &parent, &target)
+                    show(&held, &target, &parts)
                 }
                 Err(error) => Err(write_error(&target, &error)),
             }
@@ -110,37 +109,48 @@ impl Handle {
         let Some(held) = held.filter(|held| held.is_complete() && held.size() > 0) else {
             return Ok(false);
         };
+        let parts = Arc::clone(&self.context.parts);
         blocking(move || {
-            let failed = |error| write_error(&target, &error);
-            if !held.is_original() {
-                if fs::metadata(&target).is_ok_and(|there| same_file(&there, held.path())) {
+            let lent = if !held.is_original() {
+                let there = fs::metadata(&target);
+                if there.is_ok_and(|there| same_file(&there, held.path())) {
                     return Ok(true);
                 }
-                return lend(held.path(), &target).map_err(failed);
-            }
-            let temporary = target.with_file_name(temporary_name());
-            fs::remove_file(&temporary).ok();
-            std::os::unix::fs::symlink(held.path(), &temporary)
-                .and_then(|()| fs::rename(&temporary, &target))
-                .map_err(failed)?;
-            Ok(true)
+                lend(held.path(), &target, &parts)
+            } else {
+                parts.beside(&target).and_then(|part| {
+                    std::os::unix::fs::symlink(held.path(), part.path())?;
+                    part.finish(&target).map(|()| true)
+                })
+            };
+            lent.map_err(|error| write_error(&target, &error))
         })
         .await
+    }
+
+    /// The same for a file that is no blob.
+    ///
+    /// # Errors
+    /// If the file system fails.
+    pub(crate) async fn lend_file(
+        &self,
+        from: PathBuf,
+        target: PathBuf,
+    ) -> Result<bool, PlaceError> {
+        let parts = Arc::clone(&self.context.parts);
+        blocking(move || lend(&from, &target, &parts).map_err(|error| write_error(&target, &error)))
+            .await
     }
 }
 
 /// Puts a second name of a file at `target`, over whatever is there. False where there can be none.
-pub(crate) fn lend(from: &Path, target: &Path) -> io::Result<bool> {
-    let temporary = target.with_file_name(temporary_name());
-    fs::remove_file(&temporary).ok();
-    if fs::hard_link(from, &temporary).is_err() {
+fn lend(from: &Path, target: &Path, parts: &Parts) -> io::Result<bool> {
+    let part = parts.beside(target)?;
+    if fs::hard_link(from, part.path()).is_err() {
         return Ok(false);
     }
-    let done = make_read_only(&temporary).and_then(|()| fs::rename(&temporary, target));
-    if done.is_err() {
-        fs::remove_file(&temporary).ok();
-    }
-    done.map(|()| true)
+    make_read_only(part.path())?;
+    part.finish(target).map(|()| true)
 }
 
 impl Handle {
@@ -179,8 +189,8 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Makes the directories above the file, one by one and never through a link.
-fn prepare(root: &Path, relative: &str) -> Result<(PathBuf, OsString), PlaceError> {
+/// Makes the directories above the file, one by one and never through a link. Where the file goes.
+fn prepare(root: &Path, relative: &str) -> Result<PathBuf, PlaceError> {
     fs::create_dir_all(root).map_err(|error| write_error(root, &error))?;
     // The root itself is the user's choice, links and all.
     let mut parent = root
@@ -201,7 +211,7 @@ fn prepare(root: &Path, relative: &str) -> Result<(PathBuf, OsString), PlaceErro
             Err(error) => return Err(write_error(&parent, &error)),
         }
     }
-    Ok((parent, OsString::from(name)))
+    Ok(parent.join(name))
 }
 
 /// Accepts what is at the path already if it is a plain file with the blob's content.
@@ -222,25 +232,30 @@ fn check_present(target: &Path, metadata: &Metadata, held: &Blob) -> Result<(), 
 }
 
 /// Makes the file appear: as a link if the bytes are the store's own, as a copy if they are the user's.
-fn show(held: &Blob, parent: &Path, target: &Path) -> Result<Placed, PlaceError> {
-    let temporary = parent.join(temporary_name());
-    // One of the same name that a crash left may be a link to another blob, which a copy would write into.
-    fs::remove_file(&temporary).ok();
-    let is_owned = !held.is_original() && held.size() > 0;
-    let shown = if is_owned && fs::hard_link(held.path(), &temporary).is_ok() {
-        make_read_only(&temporary)
-            .and_then(|()| fs::rename(&temporary, target))
-            .map(|()| Placed::Linked)
-            .map_err(|error| write_error(target, &error))
-    } else {
-        copy(held, &temporary)
-            .map_err(|error| write_error(target, &error))
-            .and_then(|()| install(&temporary, target, held.hash()))
-    };
-    if shown.is_err() {
-        fs::remove_file(&temporary).ok();
+fn show(held: &Blob, target: &Path, parts: &Parts) -> Result<Placed, PlaceError> {
+    let failed = |error| write_error(target, &error);
+    if !held.is_original() && held.size() > 0 {
+        // Before it has a second name, as nobody may be found to write through that one.
+        match make_read_only(held.path()).and_then(|()| fs::hard_link(held.path(), target)) {
+            Ok(()) => return Ok(Placed::Linked),
+            // Somebody else was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let metadata = fs::symlink_metadata(target).map_err(failed)?;
+                return check_present(target, &metadata, held).map(|()| Placed::Present);
+            }
+            // Another file system, or one without second names.
+            Err(_) => {}
+        }
     }
-    shown
+    let part = parts.beside(target).map_err(failed)?;
+    copy(held, part.path()).map_err(failed)?;
+    // The copy gets its name if it is what it should be.
+    let found = hash_file(part.path()).map_err(failed)?;
+    if found != held.hash() {
+        return Err(PlaceError::Damaged(held.hash()));
+    }
+    part.finish(target).map_err(failed)?;
+    Ok(Placed::Copied)
 }
 
 /// Copies a blob, without taking space where the file system shares what is equal.
@@ -253,16 +268,6 @@ fn copy(held: &Blob, temporary: &Path) -> io::Result<()> {
     let mut permissions = fs::metadata(temporary)?.permissions();
     permissions.set_mode(0o644);
     fs::set_permissions(temporary, permissions)
-}
-
-/// Gives a finished copy its name, if it is what it should be.
-fn install(temporary: &Path, target: &Path, blob: BlobHash) -> Result<Placed, PlaceError> {
-    let found = hash_file(temporary).map_err(|error| write_error(temporary, &error))?;
-    if found != blob {
-        return Err(PlaceError::Damaged(blob));
-    }
-    fs::rename(temporary, target).map_err(|error| write_error(target, &error))?;
-    Ok(Placed::Copied)
 }
 
 /// BLAKE3 of a file's content.
@@ -281,6 +286,9 @@ pub(super) fn hash_file(path: &Path) -> io::Result<BlobHash> {
 
 fn make_read_only(path: &Path) -> io::Result<()> {
     let mut permissions = fs::metadata(path)?.permissions();
+    if permissions.readonly() {
+        return Ok(());
+    }
     permissions.set_readonly(true);
     fs::set_permissions(path, permissions)
 }
@@ -295,13 +303,6 @@ fn same_file(metadata: &Metadata, owned: &Path) -> bool {
 #[cfg(not(unix))]
 fn same_file(_metadata: &Metadata, _owned: &Path) -> bool {
     false
-}
-
-/// A name that no other placement of this process uses; one left by a crash is removed or ignored.
-fn temporary_name() -> String {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!(".weft-{}-{number}.part", std::process::id())
 }
 
 fn write_error(path: &Path, error: &io::Error) -> PlaceError {

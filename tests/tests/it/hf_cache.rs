@@ -4,7 +4,9 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use weft_tests::{Model, Node, Options, World, disk, http, model::MIB, program};
+use weft_tests::{
+    Model, Node, Options, World, disk, http, model::MIB, program, wait::PATIENCE, wait_for,
+};
 
 /// What a node keeps besides the model: the log of its database, the hash tree, keys.
 const BESIDES: u64 = 4 * MIB;
@@ -152,16 +154,21 @@ fn what_comes_fast_is_in_the_cache_before_its_client_takes_a_byte() -> Result<()
     bob.weft(&["config", "set", "gateway.hf_cache", path])?
         .ok()?;
     bob.restart()?;
+    bob.wait_peers(1)?;
     let commit = &publication.revision[..40];
     let repository = format!("{}/m", publication.publisher);
     let asked = format!("/{repository}/resolve/{commit}/big.bin");
-    let head = http::send(bob.gateway(), "HEAD", &asked, &[], &[])?;
-    ensure!(head.status == 200, "{head:?}");
     let shown = cache
         .join(format!("models--{}--m", publication.publisher))
         .join("snapshots")
         .join(commit)
         .join("big.bin");
+    // On a busy machine it may not come fast the first time.
+    wait_for("the file in the cache", PATIENCE, || {
+        let head = http::send(bob.gateway(), "HEAD", &asked, &[], &[])?;
+        ensure!(head.status == 200, "{head:?}");
+        Ok(shown.exists().then_some(()))
+    })?;
     ensure!(fs::read(&shown)? == fs::read(model.path().join("big.bin"))?);
     assert_one_copy(&model, &[bob.home(), &cache])
 }

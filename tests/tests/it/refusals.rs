@@ -232,7 +232,10 @@ fn stopping_during_a_fetch_is_orderly() -> Result<()> {
     let model = world.model("m", &[("a.bin", 64 * MIB)], 86)?;
     let alice = world.node("alice", Options::default())?;
     let publication = alice.publish(&model, "m")?;
-    let mut bob = world.node_knowing("bob", &alice)?;
+    let mut options = Options::knowing(&alice)?;
+    // So that it is stopped in the middle, however long the test takes to look.
+    options.arguments = ["--limit-down", "16MB"].map(str::to_owned).to_vec();
+    let mut bob = world.node("bob", options)?;
     let job = bob.job(&["--json", "fetch", &publication.reference])?;
     wait_for("the first bytes", PATIENCE, || {
         Ok(bob

@@ -1,6 +1,6 @@
 //! Several peers at once: drawing from all, and completing each other.
 
-use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path};
+use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt as _};
 
 use anyhow::{Context as _, Result, ensure};
 use weft_tests::{Job, Model, Node, Options, World, model::MIB, node::Fetched, wait, wait_for};
@@ -61,7 +61,8 @@ fn two_partial_peers_complete_each_other_when_the_only_seed_dies() -> Result<()>
 
     let jobs = [&bob, &carol].map(|node| node.job(&["--json", "fetch", &publication.reference]));
     // Once the two hold every group between them, the seed is of no more use.
-    let original = model.path().join("weights.bin");
+    let original = std::fs::read(model.path().join("weights.bin"))?;
+    let (mut one, mut two) = (Groups::default(), Groups::default());
     wait_for("two halves that make a whole", 2 * wait::PATIENCE, || {
         for node in [&bob, &carol] {
             let state = node.revision_state(&publication.repository, &publication.revision)?;
@@ -71,9 +72,10 @@ fn two_partial_peers_complete_each_other_when_the_only_seed_dies() -> Result<()>
                 node.name()
             );
         }
-        let (one, two) = (groups(&original, &bob)?, groups(&original, &carol)?);
-        let union = one.iter().zip(&two).all(|(one, two)| *one || *two);
-        Ok((union && !one.is_empty()).then_some(()))
+        one.look(&original, &bob)?;
+        two.look(&original, &carol)?;
+        let union = one.0.iter().zip(&two.0).all(|(one, two)| *one || *two);
+        Ok((union && !one.0.is_empty()).then_some(()))
     })?;
     seed.kill()?;
 
@@ -108,31 +110,34 @@ fn eight_fetchers_at_once_all_finish() -> Result<()> {
 }
 
 /// Which 16 KiB groups of the original a node has on disk, found by looking at the bytes: random bytes
-/// are not equal by chance.
-fn groups(original: &Path, node: &Node) -> Result<Vec<bool>> {
-    const GROUP: usize = 16 * 1024;
-    let folder = node.home().join("blobs/data");
-    let mut partial: BTreeMap<u64, std::path::PathBuf> = BTreeMap::new();
-    for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|end| end == "data") {
-            partial.insert(entry.metadata()?.len(), path);
+/// are not equal by chance. What was seen once is not looked at again.
+#[derive(Debug, Default)]
+struct Groups(Vec<bool>);
+
+impl Groups {
+    fn look(&mut self, original: &[u8], node: &Node) -> Result<()> {
+        const GROUP: usize = 16 * 1024;
+        let folder = node.home().join("blobs/data");
+        let mut partial: BTreeMap<u64, std::path::PathBuf> = BTreeMap::new();
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|end| end == "data") {
+                partial.insert(entry.metadata()?.len(), path);
+            }
         }
+        let Some((_, largest)) = partial.pop_last() else {
+            return Ok(());
+        };
+        let largest = File::open(largest)?;
+        self.0.resize(original.len().div_ceil(GROUP), false);
+        let mut here = vec![0; GROUP];
+        for (n, (group, seen)) in original.chunks(GROUP).zip(&mut self.0).enumerate() {
+            let here = &mut here[..group.len()];
+            *seen =
+                *seen || largest.read_exact_at(here, (n * GROUP) as u64).is_ok() && here == group;
+        }
+        Ok(())
     }
-    let Some((_, largest)) = partial.pop_last() else {
-        return Ok(Vec::new());
-    };
-    let (mut want, mut have) = (File::open(original)?, File::open(largest)?);
-    let length = usize::try_from(want.metadata()?.len())?;
-    let mut found = Vec::with_capacity(length / GROUP);
-    let (mut left, mut right) = (vec![0; GROUP], vec![0; GROUP]);
-    for at in (0..length).step_by(GROUP) {
-        let size = GROUP.min(length - at);
-        want.read_exact(&mut left[..size])?;
-        let same = have.read_exact(&mut right[..size]).is_ok() && left[..size] == right[..size];
-        found.push(same);
-    }
-    Ok(found)
 }
 
 #[test]
@@ -145,9 +150,8 @@ fn partial_holder_is_recognised_by_its_bytes() -> Result<()> {
     let mut bytes = std::fs::read(model.path().join("a.bin"))?;
     bytes[16 * 1024..32 * 1024].fill(0);
     std::fs::write(folder.join("x.data"), bytes)?;
-    assert_eq!(
-        groups(&model.path().join("a.bin"), &node)?,
-        [true, false, true, true]
-    );
+    let mut groups = Groups::default();
+    groups.look(&std::fs::read(model.path().join("a.bin"))?, &node)?;
+    assert_eq!(groups.0, [true, false, true, true]);
     Ok(())
 }

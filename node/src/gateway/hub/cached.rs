@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     operations::{Operations, link},
-    transfer,
     upstream::Content,
 };
 
@@ -122,19 +121,12 @@ impl Place {
             Ok(Err(error)) => return Err(error.to_string()),
             Err(error) => return Err(error.to_string()),
         }
-        match &self.source {
-            Source::Blob(hash) => {
-                let lent = self.operations.transfer.lend(*hash, blob).await;
-                lent.map_err(|error| error.to_string())
-            }
-            Source::File(content) => {
-                let content = Arc::clone(content);
-                let lent =
-                    tokio::task::spawn_blocking(move || transfer::lend(content.path(), &blob));
-                let lent = lent.await.map_err(|error| error.to_string())?;
-                lent.map_err(|error| error.to_string())
-            }
-        }
+        let transfer = &self.operations.transfer;
+        let lent = match &self.source {
+            Source::Blob(hash) => transfer.lend(*hash, blob).await,
+            Source::File(content) => transfer.lend_file(content.path().to_owned(), blob).await,
+        };
+        lent.map_err(|error| error.to_string())
     }
 
     /// When `len` bytes of `body` have been taken, the copy that the client made of them gives way to this node's.

@@ -1,6 +1,9 @@
 //! Getting pieces, and what happens when a peer does not play along.
 
-use weft_protocol::service::{Input, TransferError};
+use weft_protocol::{
+    service::{Input, TransferError},
+    swarm::Rates,
+};
 
 use super::node::{File, Node, run, seeder};
 use crate::transfer::{Command, faults::Fault};
@@ -197,11 +200,18 @@ async fn cancelled_fetch_ends_and_keeps_what_came() {
     bob.keeps(&[file.blob]).await;
     bob.knows(&alice).await;
 
+    // So that it is cancelled in the middle, however late that is.
+    let slow = Rates {
+        download: Some(4 * MIB as u64),
+        ..Rates::default()
+    };
+    bob.handle.send(Command::SetRates(slow)).await;
     let request = bob.begin_fetch(alice.id(), &file, file.all()).await;
     bob.until(|input| matches!(input, Input::PiecesProgress { .. }).then_some(()))
         .await;
     bob.handle.send(Command::Cancel { request }).await;
     assert_eq!(bob.fetched(request).await, Err(TransferError::Cancelled));
+    bob.handle.send(Command::SetRates(Rates::default())).await;
 
     let have = bob.inspect(&file).await;
     assert!(!have.is_full());
