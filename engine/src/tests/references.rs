@@ -19,8 +19,17 @@ const EXACT: Expected = Expected {
     tokens: 64,
 };
 
-fn check(model: &Path, references: &Path, expected: &Expected) {
-    let references: Value = serde_json::from_slice(&fs::read(references).unwrap()).unwrap();
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn references(folder: &Path) -> Value {
+    read(&folder.join("reference_outputs.json"))
+}
+
+/// Holds a model against what transformers said, and prints how near it came.
+fn check(model: &Path, references: &Value, expected: &Expected) {
+    let (mut farthest, mut same) = (0.0_f32, Vec::new());
     let mut bench = Bench::new(model);
     for case in references["prompts"].as_array().unwrap() {
         let ids = |value: &Value| -> Vec<u32> {
@@ -45,6 +54,7 @@ fn check(model: &Path, references: &Path, expected: &Expected) {
                 continue;
             };
             let difference = (f64::from(logit.get()) - logits[at].as_f64().unwrap()).abs() as f32;
+            farthest = farthest.max(difference);
             assert!(
                 difference < expected.logits,
                 "{prompt}: {id} is off by {difference}"
@@ -55,26 +65,33 @@ fn check(model: &Path, references: &Path, expected: &Expected) {
             .filter(|id| fingerprints[0].top.iter().any(|(other, _)| other == *id));
         assert!(known.count() >= 6, "{prompt}: {:?}", fingerprints[0]);
         let answer = ids(&case["greedy_new_ids"]);
+        let ours = tokens(&events);
         let len = answer.len().min(expected.tokens);
-        assert_eq!(tokens(&events)[..len], answer[..len], "{prompt}");
-        if expected.tokens == 64 {
-            let reference = case["greedy_text"].as_str().unwrap();
+        assert_eq!(ours[..len], answer[..len], "{prompt}");
+        let equal = ours.iter().zip(&answer).take_while(|(a, b)| a == b);
+        same.push(format!("{}/{}", equal.count(), answer.len()));
+        if let Some(reference) = case["greedy_text"]
+            .as_str()
+            .filter(|_| expected.tokens == 64)
+        {
             let ours = text(&events);
             assert!(reference.ends_with(&ours), "{reference}\n{ours}");
         }
     }
+    let name = model.file_name().unwrap().display();
+    eprintln!("{name}: logits within {farthest:.1e}, tokens {same:?}");
 }
 
 #[test]
 fn wren_in_bfloat16_is_what_transformers_say() {
     let folder = wren();
-    check(&folder, &folder.join("reference_outputs.json"), &EXACT);
+    check(&folder, &references(&folder), &EXACT);
 }
 
 #[test]
 fn wren_in_a_gguf_of_floats_is_what_transformers_say() {
     if let Some(folder) = shared("wren-3m") {
-        let references = folder.join("reference_outputs.json");
+        let references = references(&folder);
         check(&folder.join("wren-3m.F32.gguf"), &references, &EXACT);
     }
 }
@@ -82,19 +99,40 @@ fn wren_in_a_gguf_of_floats_is_what_transformers_say() {
 #[test]
 fn a_vocabulary_of_sentencepiece_is_what_transformers_say() {
     if let Some(folder) = shared("stories260K") {
-        let references = folder.join("reference_outputs.json");
+        let references = references(&folder);
         check(&folder.join("model.safetensors"), &references, &EXACT);
         check(&folder.join("stories260K.F32.gguf"), &references, &EXACT);
     }
 }
 
+fn near(folder: &Path, file: &str, references: &Value, logits: f32) {
+    let expected = Expected { logits, tokens: 1 };
+    check(&folder.join(file), references, &expected);
+}
+
+/// No farther than candle and llama.cpp are with these files, and no farther than Q4_K_M is by itself: taken for the
+/// floats that they stand for, its weights are off by 0.337.
 #[test]
 fn quantized_files_are_near() {
-    let folder = wren();
-    let references = folder.join("reference_outputs.json");
-    for (file, logits) in [("wren-3m.Q8_0.gguf", 0.15), ("wren-3m.Q4_K_M.gguf", 0.40)] {
-        let expected = Expected { logits, tokens: 1 };
-        check(&folder.join(file), &references, &expected);
+    let all = references(&wren());
+    near(&wren(), "wren-3m.Q8_0.gguf", &all, 0.055);
+    near(&wren(), "wren-3m.Q4_K_M.gguf", &all, 0.35);
+    if let Some(folder) = shared("stories260K") {
+        near(
+            &folder,
+            "stories260K.Q8_0.gguf",
+            &references(&folder),
+            0.222,
+        );
+    }
+}
+
+#[test]
+fn quantized_weights_are_what_they_stand_for() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let all = read(&fixtures.join("dequantized.json"));
+    for (file, logits) in [("wren-3m.Q8_0.gguf", 0.04), ("wren-3m.Q4_K_M.gguf", 0.04)] {
+        near(&wren(), file, &all[file], logits);
     }
 }
 
@@ -135,6 +173,7 @@ fn vectors_are_what_transformers_say() {
         panic!("{events:?}");
     };
     assert_eq!(vectors.len(), cases.len());
+    let mut farthest = 0.0_f64;
     for (vector, case) in vectors.iter().zip(cases) {
         let reference = case["embedding"].as_array().unwrap();
         let cosine: f64 = vector
@@ -143,5 +182,7 @@ fn vectors_are_what_transformers_say() {
             .map(|(ours, theirs)| f64::from(ours.get()) * theirs.as_f64().unwrap())
             .sum();
         assert!(cosine >= 0.99999, "{}: {cosine}", case["text"]);
+        farthest = farthest.max(1.0 - cosine);
     }
+    eprintln!("vectors: cosines within {farthest:.1e} of one");
 }
