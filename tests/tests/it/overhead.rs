@@ -102,5 +102,9 @@ fn a_peer_answers_as_this_machine_does_and_as_soon() -> Result<()> {
         b - a,
         c / d,
     );
+    // Few turns say little on a busy machine; of many the medians would have to be far off the target.
+    if rounds >= 30 {
+        ensure!(b < 3.0 * a && d < 2.0 * c, "a peer is slow");
+    }
     Ok(())
 }
