@@ -6,8 +6,11 @@
 
 mod asker;
 mod auditor;
+#[cfg(feature = "faults")]
+mod faults;
 mod host;
 mod joined;
+mod keeper;
 mod mailbox;
 pub(crate) mod pool;
 mod process;

@@ -85,7 +85,7 @@ pub use self::{
     read::ReadError,
 };
 pub(crate) use self::{
-    infer::{Host, NoAnswer},
+    infer::{Asked, Host, NoAnswer},
     near::{Answerer, Body as NearBody, Reply, is_near},
     parts::Parts,
 };

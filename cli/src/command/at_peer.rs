@@ -13,7 +13,7 @@ pub(crate) fn ask(request: &AskPeersRequest, context: &Context) -> anyhow::Resul
     let screen = &context.screen;
     let mut text = String::new();
     let mut host = String::new();
-    let mut receipt = None;
+    let (mut receipt, mut no_receipt) = (None, None);
     let mut done = None;
     let mut failed: Option<ErrorBody> = None;
     client
@@ -41,6 +41,7 @@ pub(crate) fn ask(request: &AskPeersRequest, context: &Context) -> anyhow::Resul
                     }
                 }
                 AskPeersLine::Receipt(id) => receipt = Some(id),
+                AskPeersLine::NoReceipt(why) => no_receipt = Some(why),
                 AskPeersLine::Done(end) => done = Some(end),
                 AskPeersLine::Error(error) => failed = Some(error),
             }
@@ -64,17 +65,23 @@ pub(crate) fn ask(request: &AskPeersRequest, context: &Context) -> anyhow::Resul
             "text": text,
             "host": host,
             "receipt": receipt,
+            "no_receipt": no_receipt,
             "finish": done.finish,
             "prompt_tokens": done.prompt_tokens,
             "answer_tokens": done.answer_tokens,
         }))?;
-        return Ok(());
+    } else {
+        screen.line("")?;
     }
-    screen.line("")?;
     if let Some(receipt) = receipt {
         let short: String = receipt.chars().take(16).collect();
         screen.talk(&format!(
             "receipt {short}; `weft audit {short} --peer` has another peer check it"
+        ));
+    } else {
+        let why = no_receipt.as_deref().unwrap_or("the peer signed nothing");
+        screen.complain(&format!(
+            "warning: no valid receipt, so this answer cannot be checked: {why}"
         ));
     }
     Ok(())

@@ -82,6 +82,8 @@ pub enum AskPeersLine {
     Text(String),
     /// The id of the receipt that is kept.
     Receipt(String),
+    /// There is no receipt, so the answer cannot be checked: why.
+    NoReceipt(String),
     /// The answer is over.
     Done(AskPeersDone),
     /// There is none, or no more of it.

@@ -24,7 +24,10 @@ use weft_protocol::{
     sign::{NetworkId, SecretKey},
 };
 
-use super::{Answerer, Caller, Describing, Events, Model, Question as Asking, receipts::Receipts};
+use super::{
+    Answerer, Caller, Describing, Events, Model, Question as Asking, keeper::Missing,
+    receipts::Receipts,
+};
 use crate::{service, transfer};
 
 /// A search in the DHT is waited for this long.
@@ -68,7 +71,7 @@ pub(super) struct Inner {
     hosts: Mutex<Hosts>,
     started: Instant,
     /// Of a thousand receipts so many are checked without being asked for.
-    audits_per_mille: u16,
+    pub(super) audits_per_mille: u16,
 }
 
 /// What is heard while a host answers.
@@ -80,6 +83,8 @@ pub(crate) enum Heard {
     Event(Event),
     /// What the host signed, and under which id it is kept.
     Receipt(ObjectId),
+    /// There is no receipt by which this answer could be checked.
+    Unsigned(Missing),
 }
 
 /// Why one host did not finish.
@@ -194,10 +199,7 @@ impl Asker {
                 return Err(Broken::Unheard);
             }
             match self.ask_one(host, model, &mut job, &mut begun, heard).await {
-                Ok(()) => {
-                    inner.hosts(|hosts, now| hosts.delivered(host, now));
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(Broken::Host(refusal)) => {
                     tracing::debug!(host = %host.fmt_short(), %refusal, "another host is asked");
                     inner.hosts(|hosts, now| hosts.failed(host, now));
@@ -263,17 +265,16 @@ impl Asker {
                 }
                 Event::Failed(refusal) => return Err(Broken::Question(refusal.clone())),
                 Event::Done { .. } | Event::Embedded { .. } | Event::Scored { .. } => {
-                    if let (Job::Generate(generate), Some(prompt)) = (&*job, prompt) {
-                        let receipt = time::timeout(RECEIPT_TIMEOUT, asked.next()).await;
-                        if let Ok(Ok(Some(Told::Receipt(envelope)))) = receipt
-                            && let Some(kept) = self.check(host, model, generate, prompt, envelope)
-                            && let Some(id) = self.keep(kept).await
-                        {
-                            let _ = heard.send(Heard::Receipt(id)).await;
-                        } else {
-                            tracing::warn!(host = %host.fmt_short(), "an answer came without a right receipt");
-                            inner.hosts(|hosts, now| hosts.failed(host, now));
-                        }
+                    if let Job::Generate(generate) = &*job {
+                        let signed = self.signed(host, model, generate, prompt, &mut asked).await;
+                        let signed = match signed {
+                            Ok(id) => Heard::Receipt(id),
+                            Err(missing) => Heard::Unsigned(missing),
+                        };
+                        // Whoever asked may be gone.
+                        let _ = heard.send(signed).await;
+                    } else {
+                        inner.hosts(|hosts, now| hosts.delivered(host, now));
                     }
                     return heard
                         .send(Heard::Event(event))
@@ -285,6 +286,31 @@ impl Asker {
                 return Err(Broken::Unheard);
             }
         }
+    }
+
+    /// Hears what a host signs about its answer. One that signs nothing, or something else, has not delivered.
+    async fn signed(
+        &self,
+        host: NodeId,
+        model: &ModelId,
+        generate: &Generate,
+        prompt: Option<[u8; 32]>,
+        asked: &mut transfer::Asked,
+    ) -> Result<ObjectId, Missing> {
+        let told = time::timeout(RECEIPT_TIMEOUT, asked.next()).await;
+        let right = match told {
+            // A host that never said which prompt it computed has nothing to sign about.
+            Ok(Ok(Some(Told::Receipt(envelope)))) => prompt
+                .and_then(|prompt| self.check(host, model, generate, prompt, envelope))
+                .ok_or(Missing::Wrong),
+            _ => Err(Missing::Withheld),
+        };
+        let kept = right.inspect_err(|missing| {
+            tracing::warn!(host = %host.fmt_short(), %missing, "an answer cannot be checked");
+            self.inner.hosts(|hosts, now| hosts.withheld(host, now));
+        })?;
+        self.inner.hosts(|hosts, now| hosts.signed(host, now));
+        self.keep(kept).await
     }
 
     /// Whether a receipt is about this answer to this question.
@@ -310,40 +336,6 @@ impl Asker {
             checked: None,
             complaint: None,
         })
-    }
-
-    async fn keep(&self, kept: Kept) -> Option<ObjectId> {
-        let id = kept.receipt.id::<Receipt>();
-        let (asker, stored) = (self.clone(), kept.clone());
-        let put = tokio::task::spawn_blocking(move || asker.inner.receipts.put(id, &stored)).await;
-        if let Ok(Err(error)) = &put {
-            tracing::warn!(%error, "a receipt cannot be kept");
-        }
-        self.audit_perhaps(id, kept);
-        matches!(put, Ok(Ok(()))).then_some(id)
-    }
-
-    /// Checks a part of all receipts without being asked to.
-    fn audit_perhaps(&self, id: ObjectId, kept: Kept) {
-        let per_mille = self.inner.audits_per_mille;
-        // The id is as good as any number drawn: the host cannot choose it before it has signed.
-        let drawn = id
-            .as_bytes()
-            .iter()
-            .take(4)
-            .fold(0_u32, |n, b| n << 8 | u32::from(*b))
-            % 1_000;
-        if drawn >= u32::from(per_mille) {
-            return;
-        }
-        let (asker, cancel) = (self.clone(), self.inner.cancel.clone());
-        tokio::spawn(cancel.run_until_cancelled_owned(async move {
-            let audited = asker.audit_anywhere(kept).await;
-            match audited {
-                Ok(report) => tracing::info!(receipt = %id.fmt_short(), agrees = ?report.agrees(), "a receipt was checked"),
-                Err(refusal) => tracing::debug!(%refusal, "a receipt could not be checked"),
-            }
-        }));
     }
 }
 
@@ -371,6 +363,17 @@ impl Inner {
         let today = service::unix();
         let candidates = found.into_iter().filter(|host| !without.contains(host));
         let order = self.hosts(|hosts, now| hosts.order(candidates, now, today));
+        let owes = |host: &NodeId| self.hosts(|hosts, _| hosts.owes(host));
+        // Being quick helps nobody who owes a receipt: it is asked when no other answers.
+        let (owing, clear): (Vec<_>, Vec<_>) = order.into_iter().partition(owes);
+        match self.quickest(&clear, revision).await {
+            Some(host) => Some(host),
+            None => self.quickest(&owing, revision).await,
+        }
+    }
+
+    /// The best of the first few of these, by what they say now.
+    async fn quickest(&self, order: &[NodeId], revision: RevisionId) -> Option<NodeId> {
         let mut probes: Vec<_> = order
             .iter()
             .take(PROBED_MAX)
@@ -395,6 +398,7 @@ impl Inner {
                 able.extend(others.into_iter().flatten());
             }
         }
+        let today = service::unix();
         let order = self.hosts(|hosts, now| hosts.order(able, now, today));
         order.first().copied()
     }
@@ -433,7 +437,7 @@ impl Answerer for Asker {
             loop {
                 match receiver.recv().await? {
                     Heard::Event(event) => return Some((event, receiver)),
-                    Heard::Host(_) | Heard::Receipt(_) => {}
+                    Heard::Host(_) | Heard::Receipt(_) | Heard::Unsigned(_) => {}
                 }
             }
         });

@@ -202,6 +202,10 @@ impl Hosting {
             if let Some(paper) = &mut paper {
                 paper.note(&event);
             }
+            #[cfg(feature = "faults")]
+            if super::faults::hides(&event) {
+                continue;
+            }
             if told.send(Told::Event(event)).await.is_err() || failed {
                 return;
             }
@@ -220,9 +224,12 @@ impl Hosting {
         };
         let last = match paper {
             None => Some(Told::Computed(numerics)),
-            Some(paper) => self
-                .receipt(asker, model.id, numerics, paper)
-                .map(|receipt| Told::Receipt(receipt.sign(self.network, &self.key))),
+            Some(paper) => {
+                let receipt = self.receipt(asker, model.id, numerics, paper);
+                #[cfg(feature = "faults")]
+                let receipt = receipt.and_then(super::faults::signed);
+                receipt.map(|receipt| Told::Receipt(receipt.sign(self.network, &self.key)))
+            }
         };
         if let Some(last) = last {
             let _ = told.send(last).await;

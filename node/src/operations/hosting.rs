@@ -125,6 +125,7 @@ impl Operations {
             let line = match heard {
                 Heard::Host(host) => AskPeersLine::Host(host.to_string()),
                 Heard::Receipt(id) => AskPeersLine::Receipt(id.to_string()),
+                Heard::Unsigned(missing) => AskPeersLine::NoReceipt(missing.to_string()),
                 Heard::Event(Event::Tokens { text, .. }) if !text.is_empty() => {
                     AskPeersLine::Text(text)
                 }

@@ -47,6 +47,8 @@ struct Facts {
     load: Load,
     /// Failures, forgotten by half each [`HALF_LIFE`].
     failures: u32,
+    /// Answers without a right receipt, less those with one.
+    owed: u32,
     at: Instant,
     /// Not asked before then, because a receipt of it did not hold.
     shunned_until: Option<Timestamp>,
@@ -75,8 +77,8 @@ const FAILURE: u64 = 10_000;
 impl Hosts {
     fn facts(&mut self, host: NodeId, now: Instant) -> &mut Facts {
         if self.0.len() >= limits::HOSTS_KNOWN_MAX && !self.0.contains_key(&host) {
-            let shunned = |facts: &Facts| facts.shunned_until.is_some();
-            let oldest = self.0.iter().min_by_key(|(_, f)| (shunned(f), f.at));
+            let worst = |facts: &Facts| (facts.shunned_until.is_some(), facts.owed > 0);
+            let oldest = self.0.iter().min_by_key(|(_, f)| (worst(f), f.at));
             if let Some(oldest) = oldest.map(|(id, _)| *id) {
                 self.0.remove(&oldest);
             }
@@ -85,6 +87,7 @@ impl Hosts {
             latency: None,
             load: Load::default(),
             failures: 0,
+            owed: 0,
             at: now,
             shunned_until: None,
             faults: 0,
@@ -109,9 +112,28 @@ impl Hosts {
         facts.failures = facts.failures.saturating_add(1).min(limits::FAILURES_MAX);
     }
 
-    /// A host finished an answer.
+    /// A host finished an answer that needs no receipt.
     pub fn delivered(&mut self, host: NodeId, now: Instant) {
         self.facts(host, now).failures = 0;
+    }
+
+    /// A host finished an answer, and signed it.
+    pub fn signed(&mut self, host: NodeId, now: Instant) {
+        let facts = self.facts(host, now);
+        facts.failures = 0;
+        facts.owed = facts.owed.saturating_sub(1);
+    }
+
+    /// A host finished an answer, and signed nothing or something else. Time does not make up for that: who could
+    /// wait for it to be forgotten would sign only what is true.
+    pub fn withheld(&mut self, host: NodeId, now: Instant) {
+        let facts = self.facts(host, now);
+        facts.owed = facts.owed.saturating_add(1).min(limits::FAILURES_MAX);
+    }
+
+    /// Whether a host is asked after all that owe nothing.
+    pub fn owes(&self, host: &NodeId) -> bool {
+        self.0.get(host).is_some_and(|facts| facts.owed > 0)
     }
 
     /// A receipt of a host did not hold, as was found at `found`.
@@ -129,22 +151,23 @@ impl Hosts {
         until.is_some_and(|until| until > today)
     }
 
-    /// Those of `candidates` that may be asked, the best first: who answers soon, has little to do, and did not fail
-    /// lately.
+    /// Those of `candidates` that may be asked, the best first: who owes no receipt, answers soon, has little to do, and
+    /// did not fail lately.
     pub fn order(
         &self,
         candidates: impl IntoIterator<Item = NodeId>,
         now: Instant,
         today: Timestamp,
     ) -> Vec<NodeId> {
-        let mut order: Vec<(u64, NodeId)> = candidates
+        let owed = |host: &NodeId| self.0.get(host).map_or(0, |facts| facts.owed);
+        let mut order: Vec<(u32, u64, NodeId)> = candidates
             .into_iter()
             .filter(|host| !self.is_shunned(host, today))
-            .map(|host| (self.cost(&host, now), host))
+            .map(|host| (owed(&host), self.cost(&host, now), host))
             .collect();
         order.sort_unstable();
         order.dedup();
-        order.into_iter().map(|(_, host)| host).collect()
+        order.into_iter().map(|(_, _, host)| host).collect()
     }
 
     fn cost(&self, host: &NodeId, now: Instant) -> u64 {
@@ -229,6 +252,26 @@ mod tests {
     }
 
     #[test]
+    fn who_owes_a_receipt_is_asked_after_the_slowest_until_it_signs_again() {
+        let mut hosts = Hosts::default();
+        hosts.answered(node(1), load(0), Duration::from_millis(1), at(0));
+        hosts.answered(node(2), load(9), Duration::from_secs(9), at(0));
+        hosts.failed(node(2), at(0));
+        let first = |hosts: &Hosts, now| hosts.order([1, 2].map(node), now, TODAY)[0];
+        assert_eq!(first(&hosts, at(1)), node(1));
+        hosts.withheld(node(1), at(1));
+        // Neither an answer that needs no receipt nor a day makes up for it.
+        hosts.delivered(node(1), at(2));
+        for now in [at(2), at(86_400)] {
+            assert_eq!(first(&hosts, now), node(2));
+            assert!(hosts.owes(&node(1)) && !hosts.owes(&node(2)));
+        }
+        hosts.signed(node(1), at(86_401));
+        assert!(!hosts.owes(&node(1)));
+        assert_eq!(first(&hosts, at(86_401)), node(1));
+    }
+
+    #[test]
     fn who_signed_what_does_not_hold_is_not_asked_for_a_day_then_two() {
         let mut hosts = Hosts::default();
         hosts.shun(node(1), TODAY, at(0));
@@ -242,9 +285,10 @@ mod tests {
     }
 
     #[test]
-    fn strangers_that_fail_make_nobody_forget_who_lied() {
+    fn strangers_that_fail_make_nobody_forget_who_lied_or_owes() {
         let mut hosts = Hosts::default();
         hosts.shun(node(0), TODAY, at(0));
+        hosts.withheld(node(9), at(0));
         for n in 0..2 * limits::HOSTS_KNOWN_MAX {
             let mut bytes = [1; 32];
             bytes[..8].copy_from_slice(&n.to_be_bytes());
@@ -252,5 +296,6 @@ mod tests {
         }
         assert_eq!(hosts.0.len(), limits::HOSTS_KNOWN_MAX);
         assert!(hosts.is_shunned(&node(0), TODAY));
+        assert!(hosts.owes(&node(9)));
     }
 }

@@ -14,6 +14,7 @@ mod abuse;
 mod anchors;
 mod ask;
 mod audits;
+mod complaints;
 mod crash;
 mod delta;
 mod disk;

@@ -37,10 +37,10 @@ pub(crate) fn model(world: &World) -> Result<Model> {
 
 /// What came of a question.
 #[derive(Debug, Default, Clone, PartialEq)]
-struct Answer {
+pub(crate) struct Answer {
     text: String,
-    hosts: Vec<String>,
-    receipt: Option<String>,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) receipt: Option<String>,
     notices: usize,
     done: bool,
 }
@@ -58,11 +58,11 @@ impl Answer {
     }
 }
 
-fn question(reference: &str, tokens: u32) -> Value {
+pub(crate) fn question(reference: &str, tokens: u32) -> Value {
     json!({"reference": reference, "prompt": "Once upon a time", "raw": true, "tokens_max": tokens})
 }
 
-fn ask(node: &Node, body: &Value) -> Result<Answer> {
+pub(crate) fn ask(node: &Node, body: &Value) -> Result<Answer> {
     let mut answer = Answer::default();
     for line in api::post_lines(node.home(), node.gateway(), "/weft/v1/ask-peers", body)? {
         answer.hear(&line?)?;
@@ -71,7 +71,7 @@ fn ask(node: &Node, body: &Value) -> Result<Answer> {
     Ok(answer)
 }
 
-fn traffic(node: &Node, key: &str) -> Result<u64> {
+pub(crate) fn traffic(node: &Node, key: &str) -> Result<u64> {
     let hosted = api::get(node.home(), node.gateway(), "/weft/v1/hosted")?;
     hosted[key].as_u64().context("a number")
 }
