@@ -5,6 +5,7 @@
 
 pub(crate) mod infer;
 mod limits;
+mod notices;
 mod web_seeds;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
@@ -15,9 +16,11 @@ use serde_json::Value;
 use weft_protocol::{id::NodeId, swarm::Limits};
 
 use self::limits::LimitSection;
+pub(crate) use self::notices::READ_BY_PEERS;
 pub use self::{
     infer::{AuditRate, KeepAlive, Memory},
     limits::Rate,
+    notices::notice,
     web_seeds::WebSeed,
 };
 use crate::{
@@ -524,7 +527,6 @@ fn list(value: &str) -> Vec<String> {
         .collect()
 }
 
-/// Writes one value into the file; an empty value removes the key. Counts from the next start.
 /// Writes one value into the file; an empty value removes the key. Counts from the next start, or when a running node
 /// takes it up ([`is_live`]).
 ///

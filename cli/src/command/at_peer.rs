@@ -19,7 +19,7 @@ pub(crate) fn ask(request: &AskPeersRequest, context: &Context) -> anyhow::Resul
     client
         .ask_peers(request, |line| {
             match line {
-                AskPeersLine::Notice(notice) => screen.talk(&notice),
+                AskPeersLine::Notice(notice) => screen.complain(&notice),
                 AskPeersLine::Host(id) => {
                     let short: String = id.chars().take(16).collect();
                     screen.talk(&format!(

@@ -4,13 +4,17 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use weft_node::{
-    api::{ConfigEntry, ConfigResponse, ConfigSource, SetConfigRequest, SetConfigResponse, route},
+    api::{
+        ConfigEntry, ConfigResponse, ConfigSource, ErrorCode, SetConfigRequest, SetConfigResponse,
+        route,
+    },
     config::{self, Overrides},
     home::Home,
 };
 
 use crate::{
     context::Context,
+    failure::fail,
     render::{Column, Style, Table},
 };
 
@@ -21,6 +25,7 @@ use crate::{
     after_help = "\
 Examples:
   weft config show
+  weft config show infer                          what each of these settings is for
   weft config set network.mdns false
   weft config set network.mdns                    back to the default
   weft config set origin.hub https://huggingface.co
@@ -33,8 +38,11 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
-    /// Show all settings and where each value came from
-    Show,
+    /// Show settings and where each value came from
+    Show {
+        /// Only those whose names begin so, each with what it is for
+        key: Option<String>,
+    },
     /// Change a setting in the data directory's config.toml
     Set {
         /// Dotted name, as `weft config show` lists it
@@ -46,12 +54,12 @@ pub(crate) enum Action {
 
 pub(crate) fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     match arguments.action {
-        Action::Show => show(context),
+        Action::Show { key } => show(key.as_deref(), context),
         Action::Set { key, value } => set(key, value, context),
     }
 }
 
-fn show(context: &Context) -> anyhow::Result<()> {
+fn show(key: Option<&str>, context: &Context) -> anyhow::Result<()> {
     let config: anyhow::Result<ConfigResponse> = match context.running_if_any()? {
         Some(client) => client.get(route::CONFIG, &[]),
         // What `weft serve` would use: settings need no node.
@@ -59,7 +67,18 @@ fn show(context: &Context) -> anyhow::Result<()> {
             config::show(&Home::new(context.home()?), &Overrides::default()).map_err(Into::into)
         }
     };
-    let config = config.context("could not read the settings")?;
+    let mut config = config.context("could not read the settings")?;
+    if let Some(key) = key {
+        config.entries.retain(|entry| entry.key.starts_with(key));
+        if config.entries.is_empty() {
+            return Err(fail(
+                ErrorCode::Usage,
+                format!("there is no setting `{key}`"),
+                "`weft config show` lists them",
+            ));
+        }
+    }
+    let human = if key.is_some() { explained } else { human };
     context.screen.facts(
         &config,
         |config| {
@@ -82,6 +101,9 @@ fn set(key: String, value: Option<String>, context: &Context) -> anyhow::Result<
         None => write(&Home::new(context.home()?), &request),
     };
     let answer = answer.context(attempt)?;
+    if let Some(notice) = &answer.notice {
+        context.screen.complain(notice);
+    }
     if answer.restart_required {
         context.screen.talk(
             "hint: the running node takes this at its next start: `weft stop`, then `weft serve`",
@@ -97,16 +119,14 @@ fn set(key: String, value: Option<String>, context: &Context) -> anyhow::Result<
 
 /// Does what a running node would do.
 fn write(home: &Home, request: &SetConfigRequest) -> anyhow::Result<SetConfigResponse> {
-    config::set(
-        home,
-        &request.key,
-        request.value.as_deref().unwrap_or_default(),
-    )?;
+    let value = request.value.as_deref().unwrap_or_default();
+    config::set(home, &request.key, value)?;
     let entries = config::show(home, &Overrides::default())?.entries;
     let entry = entries.into_iter().find(|entry| entry.key == request.key);
     Ok(SetConfigResponse {
         entry: entry.context("the setting was written but is not listed")?,
         restart_required: false,
+        notice: config::notice(&request.key, value),
     })
 }
 
@@ -128,6 +148,17 @@ fn human(config: &ConfigResponse, style: Style) -> String {
         style.dim(&config.path),
         table.render(style, "no settings")
     )
+}
+
+/// A few settings, with what each is for.
+fn explained(config: &ConfigResponse, style: Style) -> String {
+    let explain = |entry: &ConfigEntry| {
+        let (value, source) = (value_text(&entry.value), source(entry));
+        let about = style.dim(&entry.description);
+        format!("{} = {value} ({source})\n  {about}", entry.key)
+    };
+    let all: Vec<String> = config.entries.iter().map(explain).collect();
+    all.join("\n")
 }
 
 fn source(entry: &ConfigEntry) -> &'static str {
@@ -159,6 +190,19 @@ mod tests {
             "0.0.0.0:4777"
         );
         assert_eq!(value_text(&serde_json::json!(true)), "true");
+    }
+
+    #[test]
+    fn what_is_explained_says_what_it_is_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config::show(&Home::new(directory.path()), &Overrides::default()).unwrap();
+        config.entries.retain(|entry| entry.key == "infer.peers");
+        let text = explained(&config, Style::plain());
+        assert!(
+            text.starts_with("infer.peers = never (default)\n")
+                && text.contains("can read the prompt"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -58,4 +58,7 @@ pub struct SetConfigResponse {
     pub entry: ConfigEntry,
     /// Whether a running node takes it only after a restart.
     pub restart_required: bool,
+    /// What the user should know who set this: who can read prompts then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
 }

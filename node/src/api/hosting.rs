@@ -74,7 +74,7 @@ pub struct AskPeersRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AskPeersLine {
-    /// Something that the user should know before, told once.
+    /// Something that the user should know before; told until an answer was heard to its end.
     Notice(String),
     /// This node answers from here on.
     Host(String),

@@ -23,11 +23,8 @@ impl Operations {
         let (home, running) = (self.home.clone(), self.config.overrides.clone());
         let live = config::is_live(&request.key);
         let response = blocking_io(move || {
-            config::set(
-                &home,
-                &request.key,
-                request.value.as_deref().unwrap_or_default(),
-            )?;
+            let value = request.value.as_deref().unwrap_or_default();
+            config::set(&home, &request.key, value)?;
             let entry = config::show(&home, &running)?
                 .entries
                 .into_iter()
@@ -36,6 +33,7 @@ impl Operations {
             Ok(SetConfigResponse {
                 entry,
                 restart_required: !live,
+                notice: config::notice(&request.key, value),
             })
         })
         .await?;

@@ -21,13 +21,9 @@ use crate::{
         ErrorCode, HostRequest, HostedResponse, HostedView, ReceiptView, ReceiptsResponse,
         UnhostRequest,
     },
-    error, files,
+    config, error, files,
     infer::{Found, Heard, Report},
 };
-
-/// What is said before the first prompt leaves this machine.
-const NOTICE: &str = "note: the peer that answers can read the prompt and the answer, and so can each peer that goes on \
-    when one fails, or that checks a receipt. This is said once.";
 
 impl Operations {
     /// Answers others' questions about a model from now on.
@@ -115,10 +111,10 @@ impl Operations {
         lines: &mpsc::Sender<AskPeersLine>,
     ) -> Result<(), ErrorBody> {
         let model = self.meant(&request.reference).await?;
-        if !self.home.peers_told().exists() {
-            // Told once; if it cannot be noted, then once more.
-            let _ = files::write_private(&self.home.peers_told(), b"");
-            let _ = lines.send(AskPeersLine::Notice(NOTICE.to_owned())).await;
+        let is_told = self.home.peers_told().exists();
+        if !is_told {
+            let notice = format!("note: {}.", config::READ_BY_PEERS);
+            let _ = lines.send(AskPeersLine::Notice(notice)).await;
         }
         let mut heard = self.asker.hear(model, Job::Generate(question(&request)));
         while let Some(heard) = heard.recv().await {
@@ -145,8 +141,12 @@ impl Operations {
                 ) => continue,
             };
             if lines.send(line).await.is_err() {
-                break;
+                return Ok(());
             }
+        }
+        // Only who has taken the whole answer has seen what came first. If it cannot be noted, it is told once more.
+        if !is_told && lines.reserve_many(lines.max_capacity()).await.is_ok() {
+            let _ = files::write_private(&self.home.peers_told(), b"");
         }
         Ok(())
     }

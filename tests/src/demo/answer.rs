@@ -36,11 +36,19 @@ pub(super) fn at_a_peer(stage: &Stage, world: &World, shared: &mut Shared) -> Re
     ];
     let local = stage.run(host, &arguments)?.ok()?;
     stage.say(
-        "A node that has no byte of the model asks a peer, which can read the prompt and says so:",
+        "A node that has no byte of the model asks a peer; who can read the prompt then is said first:",
     );
     let arguments = [&arguments[..], &["--peer", "--json"]].concat();
     stage.typed(&asker, &arguments);
-    let answer = asker.json(&arguments)?;
+    let asked = asker.weft(&arguments)?.ok()?;
+    ensure!(
+        asked.stderr.contains("can read the prompt"),
+        "nobody was told: {asked:#?}"
+    );
+    for line in asked.stderr.lines() {
+        stage.say(&format!("    {line}"));
+    }
+    let answer = asked.json()?;
     let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
     stage.say(&format!("    {}", text("text").trim()));
     ensure!(

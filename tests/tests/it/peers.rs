@@ -119,6 +119,53 @@ fn a_peer_answers_with_a_receipt_that_a_third_one_confirms() -> Result<()> {
 }
 
 #[test]
+fn who_reads_prompts_is_told_until_somebody_has_seen_it() -> Result<()> {
+    let world = World::new()?;
+    let (_alice, _bob, carol, reference) = two_hosts(&world)?;
+    // Who goes away in the middle has perhaps seen nothing.
+    let body = question(&reference, 1_500);
+    let mut lines = api::post_lines(carol.home(), carol.gateway(), "/weft/v1/ask-peers", &body)?;
+    ensure!(
+        lines.any(|line| line.is_ok_and(|line| line.get("notice").is_some())),
+        "the first one was not told"
+    );
+    drop(lines);
+    let told = |flag: &str| -> Result<bool> {
+        let line = [
+            flag,
+            "run",
+            &reference,
+            "Once",
+            "--peer",
+            "--max-tokens",
+            "3",
+        ];
+        Ok(carol
+            .weft(&line)?
+            .ok()?
+            .stderr
+            .contains("can read the prompt"))
+    };
+    ensure!(told("--quiet")?, "nobody was told, for the second time");
+    ensure!(!told("--quiet")?, "it was told again");
+    std::fs::remove_file(carol.home().join("peers-read-prompts"))?;
+    ensure!(told("--json")?, "a program's user was not told");
+
+    for (value, warns) in [("always", true), ("missing", true), ("never", false)] {
+        for flag in ["--quiet", "--json"] {
+            let set = [flag, "config", "set", "infer.peers", value];
+            let run = carol.weft(&set)?.ok()?;
+            assert_eq!(
+                run.stderr.contains("can read the prompt"),
+                warns,
+                "{run:#?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn an_answer_survives_its_host() -> Result<()> {
     let rounds = env::var("WEFT_TEST_KILLS").map_or(Ok(3), |text| text.parse())?;
     let world = World::new()?;
