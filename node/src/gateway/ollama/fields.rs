@@ -9,6 +9,9 @@ use crate::{
     infer::Keep,
 };
 
+/// The seed that means "any".
+const RANDOM: i64 = -1;
+
 /// How an answer shall be drawn. Options about machines and memory are settings here, and ignored.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -45,18 +48,25 @@ impl Options {
             }
             Some(count) => Some(u32::try_from(count).unwrap_or(u32::MAX)),
         };
+        // Looking back at nothing is no penalty of any kind; below it, at everything, which is 0 in a job.
+        let looks_back = self.repeat_last_n != Some(0);
+        let penalty = |value: Option<f32>, none: f32, usual: f32| match looks_back {
+            true => real(value, usual),
+            false => Real::new(none),
+        };
         Ok(Generate {
             sampling: Sampling {
                 temperature: real(self.temperature, 0.8),
                 top_k: count(self.top_k, 40),
                 top_p: real(self.top_p, 0.9),
                 min_p: real(self.min_p, 0.0),
-                repetition_penalty: real(self.repeat_penalty.filter(|p| *p > 0.0), 1.1),
+                repetition_penalty: penalty(self.repeat_penalty.filter(|p| *p > 0.0), 1.0, 1.1),
                 penalty_window: count(self.repeat_last_n, 64),
-                presence_penalty: real(self.presence_penalty, 0.0),
-                frequency_penalty: real(self.frequency_penalty, 0.0),
+                presence_penalty: penalty(self.presence_penalty, 0.0, 0.0),
+                frequency_penalty: penalty(self.frequency_penalty, 0.0, 0.0),
                 seed: self
                     .seed
+                    .filter(|seed| *seed != RANDOM)
                     .map_or_else(|| fastrand::u64(..), i64::cast_unsigned),
                 ..Sampling::greedy()
             },
@@ -127,6 +137,43 @@ mod tests {
         assert_eq!(generate.constraint, Some(Constraint::Json));
         let endless = options(json!({"num_predict": -1}));
         assert_eq!(generate_of(&endless), None);
+    }
+
+    #[test]
+    fn penalties_that_look_back_at_nothing_are_none() {
+        let sampling = |last_n: i64| {
+            let penalties = json!({
+                "repeat_last_n": last_n, "repeat_penalty": 1.5, "presence_penalty": 0.5,
+                "frequency_penalty": 0.25,
+            });
+            generate(&options(penalties), None).unwrap().sampling
+        };
+        let none = Sampling::greedy();
+        let off = sampling(0);
+        assert_eq!(off.repetition_penalty, none.repetition_penalty);
+        assert_eq!(off.presence_penalty, none.presence_penalty);
+        assert_eq!(off.frequency_penalty, none.frequency_penalty);
+        // As far back as the context reaches, which a job says with 0.
+        let whole = sampling(-1);
+        assert_eq!(whole.penalty_window, 0);
+        assert_eq!(whole.repetition_penalty, Real::new(1.5));
+        let some = sampling(12);
+        assert_eq!(
+            (some.penalty_window, some.presence_penalty),
+            (12, Real::new(0.5))
+        );
+        assert_eq!(some.frequency_penalty, Real::new(0.25));
+    }
+
+    #[test]
+    fn a_seed_of_minus_one_is_any_seed() {
+        let seed = |seed: i64| {
+            let generate = generate(&options(json!({ "seed": seed })), None).unwrap();
+            generate.sampling.seed
+        };
+        assert_ne!(seed(-1), seed(-1));
+        assert_eq!(seed(-2), seed(-2));
+        assert_eq!(seed(0), 0);
     }
 
     #[test]
