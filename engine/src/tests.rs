@@ -2,6 +2,7 @@
 
 mod architectures;
 mod converted;
+mod encoders;
 mod exact;
 mod references;
 mod scheduling;

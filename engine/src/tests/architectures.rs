@@ -24,7 +24,8 @@ pub(super) fn values(name: &str, shape: &[usize], plus_one: bool) -> Vec<f32> {
     let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |seed, byte| {
         (seed ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     });
-    let one = shape.len() == 1 && name.ends_with("norm.weight") && plus_one;
+    let is_norm = name.to_ascii_lowercase().ends_with("norm.weight");
+    let one = shape.len() == 1 && is_norm && plus_one;
     let scale = match shape {
         [_] => 0.1,
         _ => 1.7 / (*shape.last().unwrap() as f64).sqrt(),
