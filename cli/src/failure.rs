@@ -77,8 +77,18 @@ fn code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// Whether another try may go better: too much was asked at once.
+pub(crate) fn is_refused(error: &anyhow::Error) -> bool {
+    chain::<ErrorBody>(error).is_some_and(|body| body.code == ErrorCode::Refused)
+}
+
+/// Whether the node said no, and this program itself has no trouble.
+pub(crate) fn is_of_node(error: &anyhow::Error) -> bool {
+    chain::<ErrorBody>(error).is_some()
+}
+
 /// `error: …`, one `cause: …` line per link, `hint: …`.
-fn text(error: &anyhow::Error) -> String {
+pub(crate) fn text(error: &anyhow::Error) -> String {
     let mut links = error.chain().map(ToString::to_string);
     let mut lines = vec![format!("error: {}", links.next().unwrap_or_default())];
     let mut last = lines.concat();

@@ -1,14 +1,29 @@
 //! `weft run --peer`: asks nodes that host the model instead of this one.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
-use weft_node::api::{AskPeersLine, AskPeersRequest, ErrorBody, ErrorCode};
+use weft_node::api::{AskPeersDone, AskPeersLine, AskPeersRequest, ErrorBody, ErrorCode};
 
 use crate::{context::Context, failure::fail};
 
+/// An answer, and when it came.
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) done: AskPeersDone,
+    /// From the question to the first word.
+    pub(crate) first: Duration,
+    /// From the question to the end.
+    pub(crate) whole: Duration,
+}
+
 /// Asks, and prints the answer as it comes.
-pub(crate) fn ask(request: &AskPeersRequest, context: &Context) -> anyhow::Result<()> {
+pub(crate) fn ask(request: &AskPeersRequest, context: &Context) -> anyhow::Result<Answer> {
+    let asked = Instant::now();
+    let mut first = None;
     let client = context.running("ask a peer")?;
     let screen = &context.screen;
     let mut text = String::new();
@@ -33,6 +48,7 @@ pub(crate) fn ask(request: &AskPeersRequest, context: &Context) -> anyhow::Resul
                     host = id;
                 }
                 AskPeersLine::Text(more) => {
+                    first.get_or_insert_with(|| asked.elapsed());
                     text.push_str(&more);
                     if !screen.is_json() {
                         let mut out = io::stdout().lock();
@@ -60,6 +76,7 @@ pub(crate) fn ask(request: &AskPeersRequest, context: &Context) -> anyhow::Resul
             hint,
         ));
     };
+    let whole = asked.elapsed();
     if screen.is_json() {
         screen.json(&serde_json::json!({
             "text": text,
@@ -84,5 +101,10 @@ pub(crate) fn ask(request: &AskPeersRequest, context: &Context) -> anyhow::Resul
             "warning: no valid receipt, so this answer cannot be checked: {why}"
         ));
     }
-    Ok(())
+    Ok(Answer {
+        text,
+        done,
+        first: first.unwrap_or(whole),
+        whole,
+    })
 }

@@ -1,6 +1,7 @@
 //! `weft run`: asks a model, once or in a conversation.
 
 mod chat;
+mod timings;
 
 use std::{
     io::{self, IsTerminal, Read, Write},
@@ -12,13 +13,9 @@ use clap::Args;
 use serde::Serialize;
 use weft_node::api::{AskLine, AskPeersRequest, AskRequest, AskResult, ChatMessage, ErrorCode};
 
+use self::timings::{tell_timings, tell_timings_at_peer};
 use super::{at_peer, network::Network};
-use crate::{
-    client::Client,
-    context::Context,
-    failure::fail,
-    units::{Span, parse_duration},
-};
+use crate::{client::Client, context::Context, failure::fail, units::parse_duration};
 
 /// The longest prompt that is read from standard input.
 const INPUT_LEN_MAX: u64 = 7 * 1024 * 1024;
@@ -28,6 +25,7 @@ const INPUT_LEN_MAX: u64 = 7 * 1024 * 1024;
 Examples:
   weft run alice/wren \"Tell me a story\"           ask once
   weft run alice/wren:Q8_0                        have a conversation; /bye or Ctrl-D ends it
+  weft run alice/wren --peer                      the same with a peer that hosts the model
   weft run alice/wren --seed 1 < question.txt     take the question from a file
   weft run alice/wren \"1 + 1 =\" --temperature 0 --max-tokens 8 --json
 
@@ -62,7 +60,7 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "peer", help_heading = "Answer")]
     pub(crate) raw: bool,
     /// How long a running node keeps the model in memory afterwards: 30s, 5m, 2h [default: `infer.keep_alive`]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Answer")]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "peer", help_heading = "Answer")]
     pub(crate) keep_alive: Option<Duration>,
     #[command(flatten)]
     pub(crate) network: Network,
@@ -78,26 +76,17 @@ struct Facts<'a> {
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<()> {
     let is_chat = arguments.prompt.is_empty() && io::stdin().is_terminal();
-    if is_chat && !arguments.peer && !context.screen.is_json() {
-        let client = context.network(&arguments.network)?;
-        return chat::run(arguments, context, &client);
+    if is_chat && !context.screen.is_json() {
+        return converse(arguments, context);
     }
     let prompt = match arguments.prompt.is_empty() {
         false => arguments.prompt.join(" "),
         true => read_input()?,
     };
     if arguments.peer {
-        let request = AskPeersRequest {
-            reference: arguments.reference.clone(),
-            prompt,
-            system: arguments.system.clone(),
-            raw: arguments.raw,
-            tokens_max: arguments.max_tokens,
-            temperature: arguments.temperature.unwrap_or(0.8),
-            seed: arguments.seed,
-            stop: Vec::new(),
-        };
-        return at_peer::ask(&request, context);
+        let system = system(arguments).into_iter();
+        let messages: Vec<ChatMessage> = system.chain([message("user", prompt)]).collect();
+        return ask_peer(arguments, context, &messages).map(drop);
     }
     let client = context.network(&arguments.network)?;
     let messages = system(arguments)
@@ -112,6 +101,56 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<()
         tell_timings(context, &result);
     }
     Ok(())
+}
+
+/// A conversation, here or at a peer.
+fn converse(arguments: &Arguments, context: &Context) -> anyhow::Result<()> {
+    let system = system(arguments);
+    if !arguments.peer {
+        let client = context.network(&arguments.network)?;
+        return chat::run(context, system.as_ref(), |messages| {
+            let (text, result) = ask(arguments, context, &client, messages.to_vec())?;
+            end_line(&text)?;
+            tell_timings(context, &result);
+            Ok(text)
+        });
+    }
+    if arguments.raw {
+        let hint = "write the text behind the model's name, or pipe it in";
+        let message = "there is no text to go on with, and a conversation is not `--raw`";
+        return Err(fail(ErrorCode::Usage, message, hint));
+    }
+    // Whoever cannot ask hears so before typing a question.
+    context.running("ask a peer")?;
+    chat::run(context, system.as_ref(), |messages| {
+        ask_peer(arguments, context, messages)
+    })
+}
+
+/// Asks a peer; the last message is the question.
+fn ask_peer(
+    arguments: &Arguments,
+    context: &Context,
+    messages: &[ChatMessage],
+) -> anyhow::Result<String> {
+    let (prompt, before) = match messages.split_last() {
+        Some((last, before)) => (last.content.clone(), before.to_vec()),
+        None => Default::default(),
+    };
+    let request = AskPeersRequest {
+        reference: arguments.reference.clone(),
+        prompt,
+        before,
+        system: None,
+        raw: arguments.raw,
+        tokens_max: arguments.max_tokens,
+        temperature: arguments.temperature.unwrap_or(0.8),
+        seed: arguments.seed,
+        stop: Vec::new(),
+    };
+    let answer = at_peer::ask(&request, context)?;
+    tell_timings_at_peer(context, &answer);
+    Ok(answer.text)
 }
 
 fn read_input() -> anyhow::Result<String> {
@@ -200,60 +239,4 @@ fn end_line(text: &str) -> io::Result<()> {
         writeln!(out)?;
     }
     out.flush()
-}
-
-fn tell_timings(context: &Context, result: &AskResult) {
-    if context.global().verbose > 0 {
-        context.screen.talk(&timings(result));
-    }
-}
-
-fn timings(result: &AskResult) -> String {
-    let rate = |tokens: u32, seconds: f64| match seconds > 0.0 {
-        true => format!("{:.1} tokens/s", f64::from(tokens) / seconds),
-        false => "at once".to_owned(),
-    };
-    let computed = result.prompt_tokens.saturating_sub(result.cached_tokens);
-    format!(
-        "model    {}, there after {}\nprompt   {} tokens, {} of them known, {}\nanswer   {} tokens, {}, seed {}, ended by {}",
-        result.model,
-        Span(Duration::from_secs_f64(result.load_seconds.clamp(0.0, 1e9))),
-        result.prompt_tokens,
-        result.cached_tokens,
-        rate(computed, result.prompt_seconds),
-        result.answer_tokens,
-        rate(result.answer_tokens, result.answer_seconds),
-        result.seed,
-        result.finish,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timings_tell_rates() {
-        let result = AskResult {
-            model: "alice/wren".to_owned(),
-            finish: "stop".to_owned(),
-            seed: 7,
-            prompt_tokens: 20,
-            cached_tokens: 10,
-            answer_tokens: 30,
-            load_seconds: 1.0,
-            prompt_seconds: 0.5,
-            answer_seconds: 2.0,
-            ..AskResult::default()
-        };
-        let text = timings(&result);
-        assert!(
-            text.contains("20 tokens, 10 of them known, 20.0 tokens/s"),
-            "{text}"
-        );
-        assert!(
-            text.contains("30 tokens, 15.0 tokens/s, seed 7, ended by stop"),
-            "{text}"
-        );
-    }
 }

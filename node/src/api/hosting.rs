@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ChatMessage;
+
 /// Answers others' questions about a model that is here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +55,9 @@ pub struct AskPeersRequest {
     pub reference: String,
     /// What is asked.
     pub prompt: String,
+    /// The conversation so far, if the question goes on with one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<ChatMessage>,
     /// What the model is told before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,

@@ -239,6 +239,8 @@ fn question(request: &AskPeersRequest) -> Generate {
         if let Some(system) = &request.system {
             messages.push(serde_json::json!({"role": "system", "content": system}));
         }
+        let before = request.before.iter();
+        messages.extend(before.map(|message| serde_json::json!(message)));
         messages.push(serde_json::json!({"role": "user", "content": request.prompt}));
         Prompt::Chat {
             messages: serde_json::Value::from(messages).to_string(),

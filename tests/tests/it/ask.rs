@@ -35,14 +35,14 @@ fn folder(world: &World) -> Result<Model> {
     Ok(Model::at(folder))
 }
 
-fn publish(world: &World, node: &Node) -> Result<String> {
+pub(crate) fn publish(world: &World, node: &Node) -> Result<String> {
     let publication = node.publish(&folder(world)?, "wren")?;
     node.weft(&["alias", "alice", &publication.publisher])?
         .ok()?;
     Ok(publication.repository)
 }
 
-fn post(node: &Node, path: &str, body: &Value) -> Result<Value> {
+pub(crate) fn post(node: &Node, path: &str, body: &Value) -> Result<Value> {
     let reply = http::send(
         node.gateway(),
         "POST",

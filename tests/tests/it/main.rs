@@ -15,6 +15,7 @@ mod anchors;
 mod ask;
 mod audits;
 mod complaints;
+mod conversation;
 mod crash;
 mod delta;
 mod disk;

@@ -2,10 +2,10 @@
 
 use std::io::{self, BufRead, Write};
 
-use weft_node::api::{AskResult, ChatMessage};
+use weft_node::api::ChatMessage;
 
-use super::{Arguments, ask, end_line, message, system, tell_timings};
-use crate::{client::Client, context::Context};
+use super::message;
+use crate::{context::Context, failure};
 
 /// Opens and closes a message of several lines.
 const QUOTES: &str = "\"\"\"";
@@ -30,38 +30,64 @@ enum Entry {
     Unknown(String),
 }
 
-pub(super) fn run(arguments: &Arguments, context: &Context, client: &Client) -> anyhow::Result<()> {
-    context
-        .screen
-        .talk("/bye ends the conversation, /help tells more");
-    let mut messages: Vec<ChatMessage> = system(arguments).into_iter().collect();
-    let mut lines = io::stdin().lock().lines();
+/// Holds a conversation; `ask` prints what the model says to the last of the messages, and returns it.
+pub(super) fn run(
+    context: &Context,
+    system: Option<&ChatMessage>,
+    ask: impl FnMut(&[ChatMessage]) -> anyhow::Result<String>,
+) -> anyhow::Result<()> {
+    let screen = &context.screen;
+    screen.talk("/bye ends the conversation, /help tells more");
+    let show = |prompt: &str| {
+        let mut screen = io::stderr().lock();
+        let _ = write!(screen, "{prompt}").and_then(|()| screen.flush());
+    };
+    let tell = |text: &str| screen.complain(text);
+    converse(&mut io::stdin().lock().lines(), system, ask, show, tell)
+}
+
+fn converse(
+    lines: &mut impl Iterator<Item = io::Result<String>>,
+    system: Option<&ChatMessage>,
+    mut ask: impl FnMut(&[ChatMessage]) -> anyhow::Result<String>,
+    show: impl Fn(&str),
+    tell: impl Fn(&str),
+) -> anyhow::Result<()> {
+    let mut messages: Vec<ChatMessage> = system.cloned().into_iter().collect();
+    let mut has_answered = false;
     loop {
-        let entry = read(&mut lines, |prompt| {
-            let mut screen = io::stderr().lock();
-            let _ = write!(screen, "{prompt}").and_then(|()| screen.flush());
-        })?;
-        match entry {
+        match read(lines, &show)? {
             Entry::Empty => {}
             Entry::End => return Ok(()),
-            Entry::Help => context.screen.complain(HELP),
+            Entry::Help => tell(HELP),
             Entry::Unknown(word) => {
-                context
-                    .screen
-                    .complain(&format!("there is no `{word}`; /help tells what there is"));
+                tell(&format!("there is no `{word}`; /help tells what there is"));
             }
-            Entry::Clear => messages = system(arguments).into_iter().collect(),
+            Entry::Clear => messages = system.cloned().into_iter().collect(),
             Entry::System(text) => messages = vec![message("system", text)],
             Entry::Say(text) => {
                 messages.push(message("user", text));
-                let answered = ask(arguments, context, client, messages.clone());
-                let (text, result): (String, AskResult) = answered?;
-                end_line(&text)?;
-                tell_timings(context, &result);
-                messages.push(message("assistant", text));
+                match ask(&messages) {
+                    Ok(text) => {
+                        has_answered = true;
+                        messages.push(message("assistant", text));
+                    }
+                    Err(error) if is_lost(&error, has_answered) => return Err(error),
+                    Err(error) => {
+                        messages.pop();
+                        tell(&failure::text(&error));
+                        tell("the conversation goes on without that message");
+                    }
+                }
             }
         }
     }
+}
+
+/// Whether an error ends it all: this program cannot go on, or nothing was ever answered, so that nothing is lost and
+/// the reason is probably not the message.
+fn is_lost(error: &anyhow::Error, has_answered: bool) -> bool {
+    !failure::is_of_node(error) || !has_answered && !failure::is_refused(error)
 }
 
 /// Reads one entry; `show` asks for each line of it.
@@ -127,6 +153,8 @@ fn command(text: &str) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
+    use weft_node::api::{ErrorBody, ErrorCode};
+
     use super::*;
 
     fn entry(text: &str) -> Entry {
@@ -146,6 +174,59 @@ mod tests {
         assert_eq!(entry("a\\"), said("a"));
         assert_eq!(entry("   "), Entry::Empty);
         assert_eq!(entry(""), Entry::End);
+    }
+
+    /// What the model is asked each time, and how the conversation ends.
+    fn conversation(
+        text: &str,
+        mut answers: Vec<anyhow::Result<&str>>,
+    ) -> (Vec<String>, Vec<String>, anyhow::Result<()>) {
+        let mut lines = text.lines().map(|line| Ok(line.to_owned()));
+        let (mut asked, told) = (Vec::new(), std::cell::RefCell::new(Vec::new()));
+        let ask = |messages: &[ChatMessage]| {
+            let all = messages.iter().map(|message| message.content.as_str());
+            asked.push(all.collect::<Vec<_>>().join(" "));
+            answers.remove(0).map(str::to_owned)
+        };
+        let system = message("system", "s".to_owned());
+        let tell = |text: &str| told.borrow_mut().push(text.to_owned());
+        let ended = converse(&mut lines, Some(&system), ask, |_| {}, tell);
+        (asked, told.into_inner(), ended)
+    }
+
+    fn error(code: ErrorCode) -> anyhow::Error {
+        anyhow::Error::from(ErrorBody::new(code, "no")).context("could not ask")
+    }
+
+    #[test]
+    fn an_error_costs_one_message_and_not_the_conversation() {
+        let answers = vec![
+            Ok("A"),
+            Err(error(ErrorCode::Usage)),
+            Err(error(ErrorCode::Refused)),
+            Ok("D"),
+            Err(error(ErrorCode::Usage)),
+            Ok("F"),
+        ];
+        let (asked, told, ended) = conversation("a\nb\nc\nd\n/clear\ne\nf", answers);
+        let expected = ["s a", "s a A b", "s a A c", "s a A d", "s e", "s f"];
+        assert_eq!(asked, expected);
+        let errors = told.iter().filter(|line| line.starts_with("error: "));
+        assert_eq!(errors.count(), 3);
+        assert!(ended.is_ok());
+    }
+
+    #[test]
+    fn what_no_message_can_mend_ends_it() {
+        let (asked, _, ended) = conversation("a\nb", vec![Err(error(ErrorCode::NotFound))]);
+        assert_eq!((asked.len(), ended.is_err()), (1, true));
+        // Too many at once, though, is over soon.
+        let answers = vec![Err(error(ErrorCode::Refused)), Ok("B")];
+        let (asked, _, ended) = conversation("a\nb", answers);
+        assert_eq!((asked.len(), ended.is_ok()), (2, true));
+        let broken = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        let (asked, _, ended) = conversation("a\nb\nc", vec![Ok("A"), Err(broken)]);
+        assert_eq!((asked.len(), ended.is_err()), (2, true));
     }
 
     #[test]
