@@ -64,6 +64,21 @@ pub struct Progress {
     /// The file at work, or anything else worth a few words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// How far the file at work is, where files come one after another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileProgress>,
+}
+
+/// How far one file is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FileProgress {
+    /// SHA-256 of the whole file: 64 hex.
+    pub sha256: String,
+    /// Bytes that are here.
+    pub bytes_done: u64,
+    /// Bytes of the file.
+    pub bytes_total: u64,
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ impl Operations {
                             rate: rate.update(transfer.bytes_done),
                             peers_active: transfer.peers_active,
                             peers_known: transfer.peers_known,
-                            message: None,
+                            ..Progress::default()
                         },
                     };
                     reporter.report(progress);

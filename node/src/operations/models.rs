@@ -4,8 +4,12 @@
 //! a GGUF file, its name, `safetensors`, or else a branch or tag of the repository. What is not here is fetched: the
 //! files that are needed, and no others.
 
+mod family;
+mod held;
+
 use std::{sync::Arc, time::Duration};
 
+use data_encoding::HEXLOWER;
 use tokio::time;
 use weft_protocol::{
     id::{RepositoryId, RevisionId},
@@ -17,9 +21,10 @@ use weft_protocol::{
     service::Selector,
 };
 
+pub(crate) use self::held::{HeldModel, HeldWeights};
 use super::{Operations, Reporter, names::Target};
 use crate::{
-    api::{ErrorBody, ErrorCode, Phase, Progress},
+    api::{ErrorBody, ErrorCode, FileProgress, Phase, Progress},
     defaults,
     infer::{Answerer, Model, Peers, Route},
     transfer::Local,
@@ -27,40 +32,6 @@ use crate::{
 
 /// How long peers are asked what a name means.
 const LOOK_UP_BUDGET: Duration = Duration::from_secs(20);
-
-/// A model whose files are here.
-#[derive(Debug, Clone)]
-pub(crate) struct HeldModel {
-    /// `PUBLISHER/NAME`, with a petname if the publisher has one.
-    pub(crate) base: String,
-    pub(crate) manifest: Arc<Manifest>,
-    /// Each form in which its weights are here.
-    pub(crate) weights: Vec<HeldWeights>,
-}
-
-/// Weights that are here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HeldWeights {
-    pub(crate) id: ModelId,
-    pub(crate) tag: String,
-    /// Whether the name without a tag means these.
-    pub(crate) is_usual: bool,
-    /// Sum of their files' sizes.
-    pub(crate) bytes: u64,
-    /// SHA-256 of the GGUF file, or else the id of the revision: 64 hex.
-    pub(crate) digest: String,
-}
-
-impl HeldModel {
-    /// Every name that a client may ask for, the shortest first.
-    pub(crate) fn names(&self) -> impl Iterator<Item = (String, &HeldWeights)> {
-        self.weights.iter().flat_map(|weights| {
-            let usual = weights.is_usual.then(|| (self.base.clone(), weights));
-            let tagged = (format!("{}:{}", self.base, weights.tag), weights);
-            usual.into_iter().chain([tagged])
-        })
-    }
-}
 
 impl Operations {
     /// Who answers questions of programs about models.
@@ -177,10 +148,7 @@ impl Operations {
     }
 
     async fn base_name(&self, repository: &RepositoryId) -> String {
-        match self.petname_of(repository.publisher).await {
-            Some(petname) => format!("{petname}/{}", repository.name),
-            None => repository.to_string(),
-        }
+        self.names_of(repository).await.swap_remove(0)
     }
 
     /// Fetches what an engine needs of a revision and is not here.
@@ -217,67 +185,6 @@ impl Operations {
             ended = Self::fetch_ended(&mut pending) => ended,
         }
     }
-
-    /// Models whose files are here, of the newest revision held of each repository.
-    pub(crate) async fn held_models(&self) -> Result<Vec<HeldModel>, ErrorBody> {
-        let mut models = Vec::new();
-        for tip in self.held_heads().await? {
-            let Some(manifest) = self.manifest(tip.revision).await? else {
-                continue;
-            };
-            if manifest.kind != Kind::Model {
-                continue;
-            }
-            let usual = model::choose(&manifest.files, None);
-            let mut weights = Vec::new();
-            for tag in model::tags(&manifest.files) {
-                let Ok(file) = model::choose(&manifest.files, Some(&tag)) else {
-                    continue;
-                };
-                let needed = model::needed(&manifest.files, file.as_ref());
-                if !self.are_here(&needed).await {
-                    continue;
-                }
-                let digest = match (&file, needed.first()) {
-                    (Some(_), Some(file)) => data_encoding::HEXLOWER.encode(&file.sha256),
-                    _ => tip.revision.to_string(),
-                };
-                weights.push(HeldWeights {
-                    is_usual: usual.as_ref() == Ok(&file),
-                    bytes: needed.iter().map(|file| file.size).sum(),
-                    id: ModelId {
-                        revision: tip.revision,
-                        file,
-                    },
-                    tag,
-                    digest,
-                });
-            }
-            if !weights.is_empty() {
-                models.push(HeldModel {
-                    base: self.base_name(&tip.repository).await,
-                    manifest: Arc::new(manifest),
-                    weights,
-                });
-            }
-        }
-        Ok(models)
-    }
-
-    async fn are_here(&self, files: &[&File]) -> bool {
-        for file in files {
-            let is_here = file.size == 0
-                || self
-                    .transfer
-                    .local(file.blake3, file.size)
-                    .await
-                    .is_complete();
-            if !is_here {
-                return false;
-            }
-        }
-        true
-    }
 }
 
 /// Waits until everything is here.
@@ -296,14 +203,22 @@ async fn arrive(
                 more = local.changed() => if !more {
                     return Err(super::shutting_down());
                 },
-                _ = ticks.tick() => reporter.report(Progress {
-                    phase: Phase::Fetching,
-                    bytes_done: before + done + local.ready_from(0).min(file.size),
-                    bytes_total,
-                    bytes_reused: before,
-                    message: Some(file.path.to_string()),
-                    ..Progress::default()
-                }),
+                _ = ticks.tick() => {
+                    let ready = local.ready_from(0).min(file.size);
+                    reporter.report(Progress {
+                        phase: Phase::Fetching,
+                        bytes_done: before + done + ready,
+                        bytes_total,
+                        bytes_reused: before,
+                        message: Some(file.path.to_string()),
+                        file: Some(FileProgress {
+                            sha256: HEXLOWER.encode(&file.sha256),
+                            bytes_done: ready,
+                            bytes_total: file.size,
+                        }),
+                        ..Progress::default()
+                    });
+                }
             }
         }
         done += file.size;

@@ -17,6 +17,7 @@ use crate::limits;
 
 /// Where tensors lie unless [`ALIGNMENT_KEY`] says otherwise.
 const ALIGNMENT: u64 = 32;
+const ARCHITECTURE_KEY: &str = "general.architecture";
 const ALIGNMENT_KEY: &str = "general.alignment";
 /// No page or cache line asks for more than 64 KiB.
 const ALIGNMENT_MAX: u64 = 64 * 1024;
@@ -56,7 +57,7 @@ impl<'a> Gguf<'a> {
 
     /// Which family of models this is, e.g. `llama`.
     pub fn architecture(&self) -> Option<&'a str> {
-        self.get("general.architecture")?.as_str()
+        self.get(ARCHITECTURE_KEY)?.as_str()
     }
 
     /// The value of `<architecture>.<key>`, e.g. of `context_length`.
@@ -73,6 +74,26 @@ impl<'a> Gguf<'a> {
 pub fn read(prefix: &[u8], size: u64) -> Result<Reading<Gguf<'_>>, FormatError> {
     let prefix = within(prefix, size);
     answer(parse(prefix, size), prefix, size)
+}
+
+/// The family that a file names within its first bytes, which is where its writers put it. Nothing else of the header
+/// is checked: this is for lists, and not for who loads the file.
+pub fn first_architecture(prefix: &[u8]) -> Option<&str> {
+    let mut cursor = Cursor::new(prefix);
+    let (magic, version) = (cursor.array::<4>().ok()?, cursor.u32().ok()?);
+    if magic != *b"GGUF" || !(2..=3).contains(&version) {
+        return None;
+    }
+    let _tensors = cursor.u64().ok()?;
+    let entries = cursor.count("metadata entries", limits::METADATA_KEYS_MAX);
+    for _ in 0..entries.ok()? {
+        let key = cursor.name("bytes of a metadata key", limits::METADATA_KEY_LEN_MAX);
+        let (key, value) = (key.ok()?, Value::read(&mut cursor).ok()?);
+        if key == ARCHITECTURE_KEY {
+            return value.as_str();
+        }
+    }
+    None
 }
 
 fn parse(prefix: &[u8], size: u64) -> Result<Gguf<'_>, Stop> {

@@ -9,7 +9,7 @@ pub const LATEST: &str = "latest";
 /// The tag of the safetensors files of a revision.
 pub const SAFETENSORS: &str = "safetensors";
 /// What a folder with safetensors files must have for a model to be made of them.
-const CONFIG: &str = "config.json";
+pub const CONFIG: &str = "config.json";
 
 /// A model by what it is: the same id means the same bytes on every node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -87,6 +87,24 @@ pub fn choose(files: &[File], tag: Option<&str>) -> Result<Option<RepoPath>, Cho
             found: several.iter().map(|path| stem(path).to_owned()).collect(),
         }),
     }
+}
+
+/// The family of decoders that a `model_type` of a `config.json` means, as GGUF names it.
+pub fn architecture(model_type: &str) -> Option<&'static str> {
+    Some(match model_type {
+        "llama" | "mistral" | "mixtral" => "llama",
+        "qwen2" => "qwen2",
+        "qwen3" => "qwen3",
+        "qwen3_moe" => "qwen3moe",
+        "gemma" => "gemma",
+        "gemma2" => "gemma2",
+        "gemma3" | "gemma3_text" => "gemma3",
+        "phi" => "phi2",
+        "phi3" => "phi3",
+        "glm4" => "glm4",
+        "smollm3" => "smollm3",
+        _ => return None,
+    })
 }
 
 /// Tags of all weights of a revision, `safetensors` first; each is understood by [`choose`].

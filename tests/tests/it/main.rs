@@ -30,6 +30,7 @@ mod identity;
 mod liars;
 mod limits;
 mod mirror;
+mod model_lists;
 mod overhead;
 mod peers;
 mod publish_fetch;

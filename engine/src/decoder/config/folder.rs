@@ -4,7 +4,7 @@ mod rope;
 
 use rope::ropes;
 use serde_json::Value;
-use weft_protocol::infer::Refusal;
+use weft_protocol::infer::{Refusal, model};
 
 use super::{Activation, Config, Experts, Layer, Norm, NormKind, alternating, unknown};
 use crate::refusal::{broken, unsupported};
@@ -37,20 +37,7 @@ pub(crate) fn architecture(config: &Value) -> Result<(&'static str, &Value), Ref
         .as_str()
         .or_else(|| config["model_type"].as_str())
         .ok_or_else(|| broken("`config.json` does not say its `model_type`"))?;
-    let name = match kind {
-        "llama" | "mistral" | "mixtral" => "llama",
-        "qwen2" => "qwen2",
-        "qwen3" => "qwen3",
-        "qwen3_moe" => "qwen3moe",
-        "gemma" => "gemma",
-        "gemma2" => "gemma2",
-        "gemma3" | "gemma3_text" => "gemma3",
-        "phi" => "phi2",
-        "phi3" => "phi3",
-        "glm4" => "glm4",
-        "smollm3" => "smollm3",
-        other => return Err(unknown(other)),
-    };
+    let name = model::architecture(kind).ok_or_else(|| unknown(kind))?;
     if text
         .get("quantization_config")
         .is_some_and(|value| !value.is_null())

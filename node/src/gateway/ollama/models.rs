@@ -12,9 +12,10 @@ use weft_protocol::{
 
 use super::reply::{Answer, date, date_in, ok};
 use crate::{
+    api::{ErrorBody, ErrorCode},
     gateway::ask::{self, Fault},
     infer::pool::{Loaded, Stage},
-    operations::{HeldModel, HeldWeights, Operations},
+    operations::{HeldWeights, Operations},
 };
 
 /// When a model goes that stays for as long as there is room.
@@ -27,42 +28,42 @@ pub(super) fn version() -> Response {
 pub(super) async fn tags(operations: &Operations) -> Answer {
     let loaded = operations.pool.overview().loaded;
     let held = operations.held_models().await?;
-    let entries = held.iter().flat_map(|model| {
-        let loaded = &loaded;
-        model.weights.iter().map(move |weights| {
-            let description = description(loaded, &weights.id);
-            let name = name(model, weights);
-            json!({
-                "name": name,
-                "model": name,
-                "modified_at": date(model.manifest.created),
-                "size": weights.bytes,
-                "digest": weights.digest,
-                "details": details(&model.manifest, weights, description),
-            })
-        })
-    });
-    Ok(ok(json!({ "models": entries.collect::<Vec<_>>() })))
+    let mut entries = Vec::new();
+    for model in &held {
+        for weights in &model.weights {
+            let description = description(&loaded, &weights.id);
+            let details = details(operations, &model.manifest, weights, description).await;
+            for base in model.bases() {
+                let name = name(base, weights);
+                entries.push(json!({
+                    "name": name,
+                    "model": name,
+                    "modified_at": date(model.manifest.created),
+                    "size": weights.bytes,
+                    "digest": weights.digest,
+                    "details": details,
+                }));
+            }
+        }
+    }
+    Ok(ok(json!({ "models": entries })))
 }
 
 pub(super) async fn running(operations: &Operations) -> Answer {
     let loaded = operations.pool.overview().loaded;
     let held = operations.held_models().await?;
-    let ready = loaded.iter().filter(|loaded| loaded.stage == Stage::Ready);
-    let entries = ready.map(|loaded| {
+    let mut entries = Vec::new();
+    for loaded in loaded.iter().filter(|loaded| loaded.stage == Stage::Ready) {
         let found = held.iter().find_map(|model| {
-            let weights = model
-                .weights
-                .iter()
-                .find(|weights| weights.id == loaded.id)?;
-            Some((model, weights))
+            let mut all = model.weights.iter();
+            Some((model, all.find(|weights| weights.id == loaded.id)?))
         });
         let description = loaded.description.as_ref();
         let (name, digest, details) = match found {
             Some((model, weights)) => (
-                name(model, weights),
+                name(&model.base, weights),
                 weights.digest.clone(),
-                details(&model.manifest, weights, description),
+                details(operations, &model.manifest, weights, description).await,
             ),
             None => (
                 loaded.name.clone(),
@@ -70,7 +71,7 @@ pub(super) async fn running(operations: &Operations) -> Answer {
                 json!({}),
             ),
         };
-        json!({
+        entries.push(json!({
             "name": name,
             "model": name,
             "size": loaded.bytes,
@@ -79,9 +80,9 @@ pub(super) async fn running(operations: &Operations) -> Answer {
             "details": details,
             "expires_at": date_in(loaded.stays.unwrap_or(ALWAYS)),
             "context_length": description.map(|description| description.context_len),
-        })
-    });
-    Ok(ok(json!({ "models": entries.collect::<Vec<_>>() })))
+        }));
+    }
+    Ok(ok(json!({ "models": entries })))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,23 +100,13 @@ pub(super) async fn show(operations: &Operations, headers: &HeaderMap, body: Bod
         .or(request.name);
     let asked = named.ok_or_else(|| Fault::invalid("`model` is missing").at("model"))?;
     // Only what is here: clients ask this to find out whether to pull.
-    let held = operations.held_models().await?;
-    let is_here = |id: &ModelId| {
-        held.iter().find_map(|model| {
-            let weights = model.weights.iter().find(|weights| weights.id == *id)?;
-            Some((model, weights))
-        })
-    };
-    let meant = operations.meant(&asked).await;
-    let id = meant.map_err(|error| Fault::of_model(&asked, &error))?;
-    let Some((model, weights)) = is_here(&id) else {
-        let error = crate::api::ErrorBody::new(
-            crate::api::ErrorCode::NotFound,
-            "it is not here; pull it first",
-        );
+    let held = operations.held_model(&asked).await;
+    let held = held.map_err(|error| Fault::of_model(&asked, &error))?;
+    let Some((model, weights)) = held else {
+        let error = ErrorBody::new(ErrorCode::NotFound, "it is not here; pull it first");
         return Err(Fault::of_model(&asked, &error));
     };
-    let named = operations.model_of(&id).await?;
+    let named = operations.model_of(&weights.id).await?;
     let description = ask::describe(operations, &named, ask::caller(headers)).await?;
     let manifest = &model.manifest;
     let template = description.template.clone().unwrap_or_default();
@@ -134,7 +125,7 @@ pub(super) async fn show(operations: &Operations, headers: &HeaderMap, body: Bod
         "parameters": "",
         "template": template,
         "license": manifest.card.license,
-        "details": details(manifest, weights, Some(&description)),
+        "details": details(operations, manifest, &weights, Some(&description)).await,
         "model_info": model_info(&description),
         "capabilities": capabilities,
         "modified_at": date(manifest.created),
@@ -163,13 +154,13 @@ fn model_info(description: &Description) -> Value {
 }
 
 /// As Ollama shows it: always with a tag.
-fn name(model: &HeldModel, weights: &HeldWeights) -> String {
+fn name(base: &str, weights: &HeldWeights) -> String {
     let tag = if weights.is_usual {
         model::LATEST
     } else {
         &weights.tag
     };
-    format!("{}:{tag}", model.base)
+    format!("{base}:{tag}")
 }
 
 fn description<'a>(loaded: &'a [Loaded], id: &ModelId) -> Option<&'a Description> {
@@ -177,8 +168,13 @@ fn description<'a>(loaded: &'a [Loaded], id: &ModelId) -> Option<&'a Description
     found.and_then(|loaded| loaded.description.as_ref())
 }
 
-/// What is known of weights: by their engine if they are loaded, else by the list of their tensors.
-fn details(manifest: &Manifest, weights: &HeldWeights, description: Option<&Description>) -> Value {
+/// What is known of weights: by their engine if they are loaded, else by their first bytes and the list of their tensors.
+async fn details(
+    operations: &Operations,
+    manifest: &Manifest,
+    weights: &HeldWeights,
+    description: Option<&Description>,
+) -> Value {
     let is_gguf = weights.id.file.is_some();
     let format = if is_gguf { "gguf" } else { model::SAFETENSORS };
     let (family, parameters, quantization) = match description {
@@ -190,7 +186,8 @@ fn details(manifest: &Manifest, weights: &HeldWeights, description: Option<&Desc
         None => {
             let (parameters, dtype) = tensors(manifest, &weights.id);
             let quantization = if is_gguf { weights.tag.clone() } else { dtype };
-            (String::new(), parameters, quantization)
+            let family = operations.family(manifest, &weights.id).await;
+            (family.unwrap_or_default(), parameters, quantization)
         }
     };
     let families: Vec<&str> = Some(family.as_str())

@@ -1,6 +1,6 @@
 //! `POST /api/pull`: gets a model, and tells how far that is.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use axum::body::Body;
 use futures::{StreamExt, stream};
@@ -10,9 +10,8 @@ use tokio::{sync::mpsc, time};
 
 use super::reply::{Answer, Failed, lines, ok};
 use crate::{
-    api::{ErrorBody, Progress},
+    api::{ErrorBody, FileProgress, Progress},
     gateway::ask::{self, Fault, Shared},
-    infer::Model,
     operations::Reporter,
 };
 
@@ -39,7 +38,10 @@ pub(super) async fn answer(operations: Shared, body: Body) -> Answer {
     let (sender, mut progress) = mpsc::channel(PROGRESS_MAX);
     let work = {
         let name = name.clone();
-        async move { operations.model(&name, &Reporter::new(sender)).await }
+        async move {
+            let model = operations.model(&name, &Reporter::new(sender)).await?;
+            operations.files_of(&model.id).await
+        }
     };
     let mut work: Work = Box::pin(work);
     let success = json!({ "status": "success" });
@@ -52,24 +54,23 @@ pub(super) async fn answer(operations: Shared, body: Body) -> Answer {
         found.map_err(|error| Fault::of_model(&name, &error))?;
         return Ok(ok(success));
     }
-    let early = time::timeout(PATIENCE, &mut work).await.ok();
-    if let Some(Err(error)) = early {
-        return Err(Fault::of_model(&name, &error));
-    }
+    let early = time::timeout(PATIENCE, &mut work).await;
     let first = stream::iter([json!({ "status": "pulling manifest" })]);
     let state = match early {
-        Some(Ok(_)) => State::Found,
-        Some(Err(_)) | None => State::Working(work, progress, name),
+        Ok(Ok(files)) => State::Found(files),
+        Ok(Err(error)) => return Err(Fault::of_model(&name, &error)),
+        Err(_) => State::Working(work, progress, name),
     };
     let rest = stream::unfold(state, State::next).flat_map(stream::iter);
     Ok(lines(first.chain(rest)))
 }
 
-type Work = std::pin::Pin<Box<dyn Future<Output = Result<Model, ErrorBody>> + Send>>;
+/// Ends with the files of the model.
+type Work = Pin<Box<dyn Future<Output = Result<Vec<FileProgress>, ErrorBody>> + Send>>;
 
 enum State {
     Working(Work, mpsc::Receiver<Progress>, String),
-    Found,
+    Found(Vec<FileProgress>),
     Over,
 }
 
@@ -77,41 +78,40 @@ impl State {
     async fn next(self) -> Option<(Vec<Value>, Self)> {
         let (mut work, mut progress, name) = match self {
             Self::Working(work, progress, name) => (work, progress, name),
-            Self::Found => return Some((last(), Self::Over)),
+            Self::Found(files) => return Some((last(&files), Self::Over)),
             Self::Over => return None,
         };
         tokio::select! {
             biased;
             found = &mut work => match found {
-                Ok(_) => Some((last(), Self::Over)),
+                Ok(files) => Some((last(&files), Self::Over)),
                 Err(error) => {
                     let fault = Fault::of_model(&name, &error);
                     Some((vec![Failed(fault).body()], Self::Over))
                 }
             },
             Some(report) = progress.recv() => {
-                let line = line(&report, &name);
-                Some((vec![line], Self::Working(work, progress, name)))
+                let line = report.file.as_ref().map(line);
+                Some((line.into_iter().collect(), Self::Working(work, progress, name)))
             }
         }
     }
 }
 
-fn line(report: &Progress, name: &str) -> Value {
-    let what = report.message.as_deref().unwrap_or(name);
-    // Clients show one bar for each digest; a file has one here, whatever it is.
-    let digest = blake3::hash(what.as_bytes()).to_hex();
-    let short = digest.as_str().get(..12).unwrap_or_default();
+/// Clients show one bar for each digest.
+fn line(file: &FileProgress) -> Value {
+    let short = file.sha256.get(..12).unwrap_or(&file.sha256);
     json!({
         "status": format!("pulling {short}"),
-        "digest": format!("sha256:{digest}"),
-        "total": report.bytes_total,
-        "completed": report.bytes_done,
+        "digest": format!("sha256:{}", file.sha256),
+        "total": file.bytes_total,
+        "completed": file.bytes_done,
     })
 }
 
-fn last() -> Vec<Value> {
-    ["verifying sha256 digest", "writing manifest", "success"]
-        .map(|status| json!({ "status": status }))
-        .to_vec()
+fn last(files: &[FileProgress]) -> Vec<Value> {
+    let whole = files.iter().map(line);
+    let end = ["verifying sha256 digest", "writing manifest", "success"]
+        .map(|status| json!({ "status": status }));
+    whole.chain(end).collect()
 }

@@ -22,17 +22,14 @@ pub(super) async fn list(operations: &Operations) -> Answer {
 
 /// One model that is here, under any name that means it.
 pub(super) async fn one(operations: &Operations, id: &str) -> Answer {
-    let models = operations.held_models().await?;
-    for model in &models {
-        if let Some((name, _)) = model
-            .names()
-            .find(|(name, _)| name.eq_ignore_ascii_case(id))
-        {
-            return Ok(ok(entry(&name, model)));
+    match operations.held_model(id).await {
+        Ok(Some((model, _))) => Ok(ok(entry(id, &model))),
+        Ok(None) => {
+            let error = ErrorBody::new(ErrorCode::NotFound, "it is not here");
+            Err(Fault::of_model(id, &error))
         }
+        Err(error) => Err(Fault::of_model(id, &error)),
     }
-    let error = ErrorBody::new(ErrorCode::NotFound, "it is not here");
-    Err(Fault::of_model(id, &error))
 }
 
 fn entry(name: &str, model: &HeldModel) -> Value {

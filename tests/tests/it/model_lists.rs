@@ -1,0 +1,113 @@
+//! What programs are told of models: their names, their families, and how far they are.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use weft_tests::{Options, World, api, http};
+
+use crate::{
+    ask::{post, publish},
+    engines::wren,
+};
+
+fn names<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
+    let all = list.as_array().into_iter().flatten();
+    all.filter_map(|entry| entry[field].as_str()).collect()
+}
+
+#[test]
+fn every_name_that_a_question_may_have_is_found() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("alice", Options::default())?;
+    let long = publish(&world, &node)?;
+    let publisher = long.split('/').next().context("a publisher")?;
+    node.weft(&["alias", "birds", publisher])?.ok()?;
+    let get = |path: &str| -> Result<(u16, Value)> {
+        let reply = http::get(node.gateway(), path, &[])?;
+        Ok((reply.status, serde_json::from_slice(&reply.body)?))
+    };
+    let (_, listed) = get("/v1/models")?;
+    let (_, tags) = get("/api/tags")?;
+    for base in ["alice/wren", "birds/wren", &long] {
+        let ids = names(&listed["data"], "id");
+        ensure!(ids.contains(&base), "no {base} in {ids:?}");
+        let name = format!("{base}:latest");
+        let found = names(&tags["models"], "name").contains(&name.as_str());
+        ensure!(found, "no {name} in {tags}");
+    }
+    let (_, info) = get(&format!("/v1/models/{}", long.replace('/', "%2F")))?;
+    ensure!(info["id"] == long.as_str(), "{info}");
+    let start = long.get(..12).context("a long id")?;
+    let revision = node.json(&["info", "alice/wren"])?["revision"].clone();
+    let revision = revision.as_str().and_then(|id| id.get(..12));
+    for name in [
+        "alice/wren:latest".to_owned(),
+        "birds/wren:q8_0".to_owned(),
+        format!("{long}:Q4_K_M"),
+        format!("{start}/wren"),
+        format!("alice/wren@{}", revision.context("a revision")?),
+    ] {
+        let body = json!({ "model": name, "prompt": "Once", "max_tokens": 1 });
+        post(&node, "/v1/completions", &body)?;
+        let (status, found) = get(&format!("/v1/models/{name}"))?;
+        ensure!(status == 200 && found["id"] == name.as_str(), "{found}");
+        post(&node, "/api/show", &json!({ "model": name }))?;
+    }
+    for name in ["alice/wren:Q2_K", "alice/dove", "zz/zz"] {
+        let (status, _) = get(&format!("/v1/models/{name}"))?;
+        ensure!(status == 404, "{name}: {status}");
+    }
+    Ok(())
+}
+
+#[test]
+fn lists_tell_families_without_loading_anything() -> Result<()> {
+    let world = World::new()?;
+    let node = world.node("alice", Options::default())?;
+    publish(&world, &node)?;
+    let listed = http::get(node.gateway(), "/api/tags", &[])?;
+    let listed: Value = serde_json::from_slice(&listed.body)?;
+    let models = listed["models"].as_array().context("a list")?;
+    // Safetensors and two GGUF files, with a petname and without.
+    ensure!(models.len() == 6, "{listed}");
+    for model in models {
+        ensure!(model["details"]["family"] == "llama", "{model}");
+        ensure!(model["details"]["families"] == json!(["llama"]), "{model}");
+    }
+    let all = api::get(node.home(), node.gateway(), "/weft/v1/running")?;
+    ensure!(all["loads"] == 0, "{all}");
+    Ok(())
+}
+
+#[test]
+fn a_pull_tells_files_by_their_own_hash() -> Result<()> {
+    let world = World::new()?;
+    let alice = world.node("alice", Options::default())?;
+    let repository = publish(&world, &alice)?;
+    let bob = world.node_knowing("bob", &alice)?;
+    bob.wait_peers(1)?;
+    let file = wren().join("wren-3m.Q8_0.gguf");
+    let sum = Command::new("sha256sum").arg(&file).output()?.stdout;
+    let sum = String::from_utf8(sum)?;
+    let sum = sum.get(..64).context("a hash")?;
+    // While it comes, and when it was here before.
+    for _ in 0..2 {
+        let body = json!({ "model": format!("{repository}:Q8_0") }).to_string();
+        let pulled = http::send(bob.gateway(), "POST", "/api/pull", &[], body.as_bytes())?;
+        let text = pulled.text();
+        let lines: Vec<Value> = text.lines().flat_map(serde_json::from_str).collect();
+        let bars: Vec<&Value> = lines.iter().filter(|l| !l["digest"].is_null()).collect();
+        for bar in &bars {
+            ensure!(bar["digest"] == format!("sha256:{sum}"), "{text}");
+            ensure!(bar["total"] == fs::metadata(&file)?.len(), "{text}");
+        }
+        let last = bars.last().context("a line about the file")?;
+        ensure!(last["completed"] == last["total"], "{text}");
+        ensure!(
+            lines.last().is_some_and(|l| l["status"] == "success"),
+            "{text}"
+        );
+    }
+    Ok(())
+}
