@@ -4,6 +4,7 @@
 //! shape.
 
 mod fault;
+mod finding;
 mod tools;
 
 use std::{
@@ -25,6 +26,7 @@ use weft_protocol::infer::{Description, Event, Finish, Job, Sampled, Usage};
 
 pub(super) use self::{
     fault::{Fault, Kind as FaultKind},
+    finding::{Coming, Finding, News, find},
     tools::{ToolCall, Tools},
 };
 use crate::{
@@ -70,15 +72,22 @@ pub(super) fn caller(headers: &HeaderMap) -> Caller {
 /// What a name means. What is missing is fetched, without a word about how far it is.
 pub(super) async fn model(operations: &Operations, name: &str) -> Result<Model, Fault> {
     let (sender, _) = mpsc::channel(1);
+    model_told(operations, name, &Reporter::new(sender)).await
+}
+
+/// The same, with a word about how far it is.
+async fn model_told(
+    operations: &Operations,
+    name: &str,
+    reporter: &Reporter,
+) -> Result<Model, Fault> {
     let name = name.trim();
     if NAMELESS.contains(&name)
         && let Some(model) = usual(operations).await?
     {
         return Ok(model);
     }
-    let found = operations
-        .model_for_program(name, &Reporter::new(sender))
-        .await;
+    let found = operations.model_for_program(name, reporter).await;
     found.map_err(|error| Fault::of_model(name, &error))
 }
 

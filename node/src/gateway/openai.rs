@@ -48,7 +48,7 @@ pub(super) fn router(operations: Shared) -> Router {
             "/v1/chat/completions",
             only(post(
                 async |State(ops): State<Shared>, headers: HeaderMap, body: Body| {
-                    answer(chat::answer(&ops, &headers, body).await)
+                    answer(chat::answer(ops, &headers, body).await)
                 },
             )),
         )
@@ -56,7 +56,7 @@ pub(super) fn router(operations: Shared) -> Router {
             "/v1/completions",
             only(post(
                 async |State(ops): State<Shared>, headers: HeaderMap, body: Body| {
-                    answer(completions::answer(&ops, &headers, body).await)
+                    answer(completions::answer(ops, &headers, body).await)
                 },
             )),
         )

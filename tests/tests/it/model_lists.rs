@@ -111,3 +111,48 @@ fn a_pull_tells_files_by_their_own_hash() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn who_waits_for_a_fetch_in_a_stream_hears_how_far_it_is() -> Result<()> {
+    let world = World::new()?;
+    let slow = Options {
+        arguments: vec!["--limit-up".to_owned(), "1MB".to_owned()],
+        ..Options::default()
+    };
+    let alice = world.node("alice", slow)?;
+    let repository = publish(&world, &alice)?;
+    let bob = world.node_knowing("bob", &alice)?;
+    bob.wait_peers(1)?;
+    let stream = |path: &str, model: &str, question: Value| {
+        let mut body = question;
+        body["model"] = model.into();
+        body["stream"] = true.into();
+        body["max_tokens"] = 3.into();
+        http::send(
+            bob.gateway(),
+            "POST",
+            path,
+            &[],
+            body.to_string().as_bytes(),
+        )
+    };
+    let messages = json!({ "messages": [{ "role": "user", "content": "Hi" }] });
+    for (path, tag, question) in [
+        ("/v1/chat/completions", "Q8_0", messages.clone()),
+        ("/v1/completions", "Q4_K_M", json!({ "prompt": "Once" })),
+    ] {
+        let reply = stream(path, &format!("{repository}:{tag}"), question)?;
+        let text = reply.text();
+        ensure!(reply.status == 200, "{text}");
+        ensure!(text.starts_with(": fetching "), "{text}");
+        ensure!(text.contains("\n\ndata: {"), "{text}");
+        ensure!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    }
+    // What is known at once has a status, also in a stream.
+    let missing = stream("/v1/chat/completions", "zz/zz", messages)?;
+    ensure!(missing.status == 404, "{missing:?}");
+    let long = json!({ "messages": [{ "role": "user", "content": "word ".repeat(5_000) }] });
+    let long = stream("/v1/chat/completions", &format!("{repository}:Q8_0"), long)?;
+    ensure!(long.status == 400, "{long:?}");
+    Ok(())
+}

@@ -1,18 +1,21 @@
 //! `POST /v1/chat/completions`.
 
+mod parts;
+
 use axum::{body::Body, http::HeaderMap};
 use futures::future;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use weft_protocol::infer::{Finish, Generate, Job, Prompt, Sampled, Usage};
+use weft_protocol::infer::{Generate, Job, Prompt, Usage};
 
+use self::parts::{Choice, Chunks, Shape, logprobs, tool_call};
 use super::{
     fields::{Fields, constraint},
     reply::{Answer, finish_reason, id, now, ok, usage},
-    stream::{self, Parts},
+    stream,
 };
 use crate::{
-    gateway::ask::{self, Begun, Fault, ToolCall, Tools},
+    gateway::ask::{self, Begun, Fault, Finding, Shared, Tools},
     infer::{Caller, Model},
     operations::Operations,
 };
@@ -39,13 +42,39 @@ struct Request {
     fields: Fields,
 }
 
-pub(super) async fn answer(operations: &Operations, headers: &HeaderMap, body: Body) -> Answer {
+pub(super) async fn answer(operations: Shared, headers: &HeaderMap, body: Body) -> Answer {
     let request: Request = ask::read(body).await?;
     let caller = ask::caller(headers);
     let name = request.model.clone().unwrap_or_default();
+    // What is wrong with the request itself is told before a model is looked for.
+    request.fields.answers()?;
+    request.fields.keep()?;
+    offered(&request)?;
+    let generate = generate(&request)?;
+    if !request.fields.is_stream() {
+        let model = ask::model(&operations, &name).await?;
+        return answer_of(&operations, model, name, request, generate, caller).await;
+    }
+    match ask::find(operations.clone(), name.clone()).await? {
+        Finding::Found(model) => {
+            answer_of(&operations, model, name, request, generate, caller).await
+        }
+        Finding::Coming(coming) => Ok(stream::after(coming, move |model| async move {
+            answer_of(&operations, model, name, request, generate, caller).await
+        })),
+    }
+}
+
+/// What a model that is here says.
+async fn answer_of(
+    operations: &Operations,
+    model: Model,
+    name: String,
+    request: Request,
+    mut generate: Generate,
+    caller: Caller,
+) -> Answer {
     let answers = request.fields.answers()?;
-    let mut generate = generate(&request)?;
-    let model = ask::model(operations, &name).await?;
     let tools = tools(operations, &model, &request, caller).await?;
     if let Prompt::Chat { tools: offered, .. } = &mut generate.prompt {
         *offered = tools.as_ref().map(|(_, json)| json.clone());
@@ -154,6 +183,24 @@ fn generate(request: &Request) -> Result<Generate, Fault> {
     })
 }
 
+/// The tools that a request offers, if the model may call them.
+fn offered(request: &Request) -> Result<Option<(Tools, String)>, Fault> {
+    let tools = Tools::read(request.tools.as_deref().unwrap_or_default())?;
+    let choice = request
+        .tool_choice
+        .as_ref()
+        .filter(|choice| !choice.is_null());
+    match choice.map(Value::as_str) {
+        None | Some(Some("auto")) => Ok(tools),
+        Some(Some("none")) => Ok(None),
+        Some(_) => {
+            let message =
+                "a model cannot be made to call a tool here; `tool_choice` is auto or none";
+            Err(Fault::unsupported(message).at("tool_choice"))
+        }
+    }
+}
+
 /// The tools that the model is told of.
 async fn tools(
     operations: &Operations,
@@ -161,30 +208,15 @@ async fn tools(
     request: &Request,
     caller: Caller,
 ) -> Result<Option<(Tools, String)>, Fault> {
-    let tools = Tools::read(request.tools.as_deref().unwrap_or_default())?;
-    let choice = request
-        .tool_choice
-        .as_ref()
-        .filter(|choice| !choice.is_null());
-    match choice.and_then(Value::as_str) {
-        Some("none") => return Ok(None),
-        Some("auto") => {}
-        None if choice.is_none() => {}
-        Some(_) | None => {
-            let message =
-                "a model cannot be made to call a tool here; `tool_choice` is auto or none";
-            return Err(Fault::unsupported(message).at("tool_choice"));
-        }
-    }
-    if tools.is_none() {
+    let Some(tools) = offered(request)? else {
         return Ok(None);
-    }
+    };
     let description = ask::describe(operations, model, caller).await?;
     if description
         .template
         .is_some_and(|template| template.contains("tools"))
     {
-        return Ok(tools);
+        return Ok(Some(tools));
     }
     let message = format!(
         "`{}` does not support tools: its chat template has none",
@@ -215,145 +247,4 @@ pub(super) async fn begin(
 /// Which weights answered.
 pub(super) fn fingerprint(model: &Model) -> String {
     format!("weft_{}", model.id.revision.fmt_short())
-}
-
-/// What every part of one answer says.
-#[derive(Debug)]
-struct Shape {
-    id: String,
-    created: u64,
-    model: String,
-    logprobs: bool,
-    fingerprint: String,
-}
-
-#[derive(Debug, Clone)]
-struct Choice {
-    tools: Option<Tools>,
-}
-
-/// The parts of streamed answers.
-#[derive(Debug)]
-struct Chunks {
-    choices: Vec<Choice>,
-    usages: Vec<Usage>,
-    include_usage: bool,
-    shape: Shape,
-}
-
-impl Chunks {
-    fn chunk(&self, choices: &Value) -> Value {
-        let mut chunk = json!({
-            "id": self.shape.id,
-            "object": "chat.completion.chunk",
-            "created": self.shape.created,
-            "model": self.shape.model,
-            "choices": choices,
-            "system_fingerprint": self.shape.fingerprint,
-        });
-        if self.include_usage {
-            chunk["usage"] = Value::Null;
-        }
-        chunk
-    }
-
-    fn delta(&self, index: usize, delta: &Value, logprobs: &Value, finish: Option<&str>) -> Value {
-        self.chunk(&json!([{
-            "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish,
-        }]))
-    }
-}
-
-impl Parts for Chunks {
-    fn begin(&mut self, index: usize) -> Vec<Value> {
-        let delta = json!({ "role": "assistant", "content": "", "refusal": null });
-        vec![self.delta(index, &delta, &Value::Null, None)]
-    }
-
-    fn go_on(&mut self, index: usize, text: &str, tokens: &[Sampled]) -> Vec<Value> {
-        let tools = self
-            .choices
-            .get_mut(index)
-            .and_then(|choice| choice.tools.as_mut());
-        let shown = match tools {
-            Some(tools) => tools.push(text),
-            None => text.to_owned(),
-        };
-        let told = self.shape.logprobs && !tokens.is_empty();
-        if shown.is_empty() && !told {
-            return Vec::new();
-        }
-        let logprobs = if told { logprobs(tokens) } else { Value::Null };
-        vec![self.delta(index, &json!({ "content": shown }), &logprobs, None)]
-    }
-
-    fn end(&mut self, index: usize, finish: Finish, usage: Usage) -> Vec<Value> {
-        if let Some(slot) = self.usages.get_mut(index) {
-            *slot = usage;
-        }
-        let mut parts = Vec::new();
-        let mut reason = finish_reason(Some(finish));
-        let tools = self
-            .choices
-            .get_mut(index)
-            .and_then(|choice| choice.tools.as_mut());
-        if let Some((rest, calls)) = tools.map(Tools::finish) {
-            if !rest.is_empty() {
-                parts.push(self.delta(index, &json!({ "content": rest }), &Value::Null, None));
-            }
-            for (number, call) in calls.iter().enumerate() {
-                reason = "tool_calls";
-                let mut whole = tool_call(call);
-                let arguments = whole["function"]["arguments"].take();
-                whole["function"]["arguments"] = "".into();
-                whole["index"] = number.into();
-                let rest = json!({ "index": number, "function": { "arguments": arguments } });
-                for part in [whole, rest] {
-                    let delta = json!({ "tool_calls": [part] });
-                    parts.push(self.delta(index, &delta, &Value::Null, None));
-                }
-            }
-        }
-        parts.push(self.delta(index, &json!({}), &Value::Null, Some(reason)));
-        parts
-    }
-
-    fn finish(&mut self) -> Vec<Value> {
-        if !self.include_usage {
-            return Vec::new();
-        }
-        let mut chunk = self.chunk(&json!([]));
-        chunk["usage"] = usage(&self.usages, 1);
-        vec![chunk]
-    }
-}
-
-fn tool_call(call: &ToolCall) -> Value {
-    json!({
-        "id": id("call_"),
-        "type": "function",
-        "function": {
-            "name": call.name,
-            "arguments": Value::Object(call.arguments.clone()).to_string(),
-        },
-    })
-}
-
-fn logprobs(tokens: &[Sampled]) -> Value {
-    let one = |bytes: &[u8], logprob: Option<f32>| {
-        json!({
-            "token": String::from_utf8_lossy(bytes), "logprob": logprob, "bytes": bytes,
-        })
-    };
-    let content: Vec<Value> = tokens
-        .iter()
-        .map(|token| {
-            let mut all = one(&token.bytes, token.logprob.map(|real| real.get()));
-            let top = token.top.iter();
-            let top: Vec<Value> = top.map(|c| one(&c.bytes, Some(c.logprob.get()))).collect();
-            all["top_logprobs"] = top.into();
-            all
-        })
-        .collect();
-    json!({ "content": content, "refusal": null })
 }

@@ -13,7 +13,8 @@ use super::{
     stream::{self, Parts},
 };
 use crate::{
-    gateway::ask::{self, Begun, Fault},
+    gateway::ask::{self, Begun, Fault, Finding, Shared},
+    infer::{Caller, Model},
     operations::Operations,
 };
 
@@ -38,13 +39,31 @@ struct Request {
     fields: Fields,
 }
 
-pub(super) async fn answer(operations: &Operations, headers: &HeaderMap, body: Body) -> Answer {
+pub(super) async fn answer(operations: Shared, headers: &HeaderMap, body: Body) -> Answer {
     let request: Request = ask::read(body).await?;
     let caller = ask::caller(headers);
     let name = request.model.clone().unwrap_or_default();
+    let generates = generates(&request)?;
+    if !request.fields.is_stream() {
+        let model = ask::model(&operations, &name).await?;
+        return answer_of(&operations, model, name, request, generates, caller).await;
+    }
+    match ask::find(operations.clone(), name.clone()).await? {
+        Finding::Found(model) => {
+            answer_of(&operations, model, name, request, generates, caller).await
+        }
+        Finding::Coming(coming) => Ok(stream::after(coming, move |model| async move {
+            answer_of(&operations, model, name, request, generates, caller).await
+        })),
+    }
+}
+
+/// What is asked, for each prompt.
+fn generates(request: &Request) -> Result<Vec<Generate>, Fault> {
     let each = request.fields.answers()?;
+    request.fields.keep()?;
     let prompts = prompts(&request.prompt)?;
-    check(&request, each)?;
+    check(request, each)?;
     if prompts.len() as u64 * u64::from(each) > u64::from(ANSWERS_MAX) * 4 {
         return Err(Fault::invalid("there are too many prompts for one request").at("prompt"));
     }
@@ -54,19 +73,28 @@ pub(super) async fn answer(operations: &Operations, headers: &HeaderMap, body: B
     }
     let (sampling, stop) = (request.fields.sampling()?, request.fields.stops()?);
     let constraint = constraint(request.response_format.as_ref())?;
-    let model = ask::model(operations, &name).await?;
-    let count = prompts.len();
-    let generates: Vec<Generate> = prompts
-        .into_iter()
-        .map(|prompt| Generate {
-            sampling: sampling.clone(),
-            tokens_max: Some(tokens_max),
-            stop: stop.clone(),
-            logprobs: request.logprobs,
-            constraint: constraint.clone(),
-            ..Generate::greedy(prompt)
-        })
-        .collect();
+    let generate = |prompt| Generate {
+        sampling: sampling.clone(),
+        tokens_max: Some(tokens_max),
+        stop: stop.clone(),
+        logprobs: request.logprobs,
+        constraint: constraint.clone(),
+        ..Generate::greedy(prompt)
+    };
+    Ok(prompts.into_iter().map(generate).collect())
+}
+
+/// What a model that is here says.
+async fn answer_of(
+    operations: &Operations,
+    model: Model,
+    name: String,
+    request: Request,
+    generates: Vec<Generate>,
+    caller: Caller,
+) -> Answer {
+    let each = request.fields.answers()?;
+    let count = generates.len();
     let begun = generates
         .iter()
         .map(|generate| begin(operations, &model, generate, each, caller, &request.fields));
