@@ -1,7 +1,7 @@
 //! The local HTTP port: what programs on this machine say to the node.
 //!
 //! It carries the control API ([`crate::api`]), a health check, and endpoints for the clients people have: those of
-//! Hugging Face ([`hub`]), OpenAI ([`openai`]) and Ollama ([`ollama`]). Rules for everything on it ([`guard`], [`listener`]): loopback only, an exact list of `Host` values
+//! Hugging Face ([`hub`], [`inference`]), OpenAI ([`openai`]) and Ollama ([`ollama`]). Rules for everything on it ([`guard`], [`listener`]): loopback only, an exact list of `Host` values
 //! (against DNS rebinding), nothing that a web page elsewhere caused, bounded heads, bodies and times. The control API
 //! wants the token that lies in the data directory; whoever changes a repository through the hub endpoint wants one too.
 
@@ -9,6 +9,7 @@ mod ask;
 mod ask_peers;
 mod guard;
 mod hub;
+mod inference;
 mod listener;
 mod ollama;
 mod openai;

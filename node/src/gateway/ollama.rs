@@ -1,7 +1,8 @@
 //! The endpoint that Ollama's clients understand: `OLLAMA_HOST=http://127.0.0.1:4780` and nothing else changes.
 //!
 //! Answers in parts are lines of JSON, and that is the default. Names without a tag mean what they mean elsewhere here;
-//! in lists they end in `:latest`. What would change a repository is refused: `weft` does that.
+//! in lists they end in `:latest`. What would change a repository is refused: `weft` does that. The root of the port is
+//! Ollama's heartbeat; what another client sends there ([`super::inference`]) is answered in the same shape.
 
 mod answer;
 mod embed;
@@ -14,19 +15,32 @@ mod reply;
 use axum::{
     Router,
     body::Body,
-    extract::State,
+    extract::{Query, State},
     http::HeaderMap,
     response::Response,
     routing::{MethodRouter, any, get, post},
 };
 
-use self::reply::{Answer, Failed};
-use super::ask::{Fault, Shared};
+use self::reply::{Answer, Failed, ok};
+use super::{
+    ask::{Fault, Shared},
+    inference::{Address, vectors},
+};
 
 /// The routes of the endpoint.
 pub(super) fn router(operations: Shared) -> Router {
     Router::new()
-        .route("/", only(get(async || "Ollama is running")))
+        .route(
+            "/",
+            only(get(async || "Ollama is running").post(
+                async |State(ops): State<Shared>,
+                       Query(address): Query<Address>,
+                       headers: HeaderMap,
+                       body: Body| {
+                    answer(vectors(&ops, &headers, address, body).await.map(ok))
+                },
+            )),
+        )
         .route(
             "/api/version",
             only(get(async || answer(Ok(models::version())))),

@@ -22,7 +22,7 @@ use axum::{
 
 use self::reply::{Answer, Failed};
 pub(super) use self::{
-    embeddings::shorten,
+    embeddings::{normalise, shorten},
     fields::{keep, stops},
 };
 use super::ask::{Fault, Shared};

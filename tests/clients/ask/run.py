@@ -43,6 +43,23 @@ def publish(scratch):
     shutil.copytree(WREN, folder, ignore=shutil.ignore_patterns("*_outputs.json", "*_scores.json", "*_check.json"))
     published = weft("publish", str(folder), "--name", "wren")
     weft("alias", "alice", published["publisher"])
+    os.environ["ASK_LONG_NAME"] = published["publisher"] + "/wren"
+
+
+def publish_encoder():
+    """A sentence encoder, if the folder of shared models is here; it is too large for the repository."""
+    shared = pathlib.Path(os.environ.get("WEFT_SHARED_MODELS") or HERE.parents[3] / "shared" / "models")
+    folder = shared / "all-MiniLM-L6-v2"
+    os.environ.update(ASK_EMBEDDER="", ASK_EMBEDDER_FOLDER=str(folder))
+    if folder.is_dir():
+        weft("publish", str(folder), "--name", "minilm")
+        os.environ["ASK_EMBEDDER"] = "alice/minilm"
+        return
+    line = "*** SKIPPED: clients were NOT tried with a sentence encoder: WEFT_SHARED_MODELS names no folder with one ***"
+    print(line, file=sys.stderr)
+    if os.environ.get("WEFT_SKIPPED"):
+        with open(os.environ["WEFT_SKIPPED"], "a") as skipped:
+            skipped.write(line + "\n")
 
 
 def main():
@@ -51,6 +68,7 @@ def main():
         node, ready = start(scratch)
         try:
             publish(scratch)
+            publish_encoder()
             url = ready["gateway"]
             # What a user sets, and nothing else. The key is somebody else's and looked at by nobody.
             os.environ.update(

@@ -7,7 +7,10 @@ import urllib.request
 import ollama
 from langchain_ollama import ChatOllama, OllamaEmbeddings
 
+from references import EMBEDDER, SENTENCES, cosine, reference
+
 MODEL = os.environ["ASK_MODEL"]
+LONG_NAME = os.environ["ASK_LONG_NAME"]
 QUANTIZED = os.environ["ASK_QUANTIZED"]
 QUESTION = [{"role": "user", "content": "Tell me a story."}]
 FIXED = {"temperature": 0, "num_predict": 16}
@@ -25,6 +28,9 @@ class Ollama(unittest.TestCase):
         self.assertIn(MODEL + ":latest", names)
         self.assertEqual(names[QUANTIZED].details.quantization_level, "Q8_0")
         self.assertEqual(len(names[QUANTIZED].digest), 64)
+        self.assertEqual(names[QUANTIZED].details.family, "llama")
+        self.assertIn(LONG_NAME + ":latest", names)
+        self.assertEqual(ollama.show(LONG_NAME).details.family, "llama")
         shown = ollama.show(MODEL)
         self.assertEqual(shown.modelinfo["general.architecture"], "llama")
         self.assertIn("completion", shown.capabilities)
@@ -75,7 +81,12 @@ class Ollama(unittest.TestCase):
 
     def test_pull(self):
         self.assertEqual(ollama.pull(MODEL).status, "success")
-        self.assertEqual([part.status for part in ollama.pull(QUANTIZED, stream=True)][-1], "success")
+        parts = list(ollama.pull(QUANTIZED, stream=True))
+        self.assertEqual(parts[-1].status, "success")
+        listed = {model.model: model.digest for model in ollama.list().models}
+        [whole] = [part for part in parts if part.digest]
+        self.assertEqual(whole.digest, "sha256:" + listed[QUANTIZED])
+        self.assertEqual(whole.completed, whole.total)
 
     def test_errors(self):
         for call in (lambda: ollama.chat("zz/zz", messages=QUESTION), lambda: ollama.show("zz/zz"),
@@ -95,6 +106,44 @@ class Ollama(unittest.TestCase):
         self.assertTrue(answer.content)
         self.assertEqual("".join(part.content for part in chat.stream("Tell me a story.")), answer.content)
         self.assertEqual(len(OllamaEmbeddings(model=MODEL).embed_documents(["a", "b"])), 2)
+
+    def test_langchain_stop_seed_and_usage(self):
+        chat = ChatOllama(model=MODEL, temperature=0, num_predict=16)
+        answer = chat.invoke("Tell me a story.")
+        usage = answer.usage_metadata
+        self.assertGreater(usage["input_tokens"], 5)
+        self.assertLessEqual(usage["output_tokens"], 16)
+        self.assertEqual(usage["total_tokens"], usage["input_tokens"] + usage["output_tokens"])
+        streamed = [part.usage_metadata for part in chat.stream("Tell me a story.") if part.usage_metadata]
+        self.assertEqual([one["output_tokens"] for one in streamed], [usage["output_tokens"]])
+        word = answer.content.split()[3]
+        cut = chat.invoke("Tell me a story.", stop=[word])
+        self.assertEqual(cut.content, answer.content[: answer.content.index(word)])
+        self.assertEqual(cut.response_metadata["done_reason"], "stop")
+        draw = lambda seed: ChatOllama(model=MODEL, temperature=1, seed=seed, num_predict=16).invoke("Tell me a story.").content
+        self.assertEqual(draw(7), draw(7))
+        self.assertGreater(len({draw(seed) for seed in range(4)}), 1)
+
+    def test_langchain_errors(self):
+        for call in (lambda: ChatOllama(model="zz/zz").invoke("Hi"), lambda: list(ChatOllama(model="zz/zz").stream("Hi")),
+                     lambda: OllamaEmbeddings(model="zz/zz").embed_query("a")):
+            with self.assertRaises(ollama.ResponseError) as caught:
+                call()
+            self.assertEqual(caught.exception.status_code, 404)
+        with self.assertRaises(ollama.ResponseError) as caught:
+            ChatOllama(model=MODEL).invoke("word " * 5_000)
+        self.assertEqual(caught.exception.status_code, 400)
+
+
+@unittest.skipUnless(EMBEDDER, "all-MiniLM-L6-v2 is not here")
+class Encoder(unittest.TestCase):
+    def test_embed(self):
+        made = ollama.embed(EMBEDDER, input=SENTENCES)
+        for vector, sentence in zip(made.embeddings, SENTENCES, strict=True):
+            self.assertGreater(cosine(vector, reference(sentence)), 0.99999)
+        self.assertEqual(ollama.show(EMBEDDER).capabilities, ["embedding"])
+        by_langchain = OllamaEmbeddings(model=EMBEDDER).embed_query(SENTENCES[0])
+        self.assertGreater(cosine(by_langchain, reference(SENTENCES[0])), 0.99999)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,10 @@ import unittest
 import openai
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
+from references import EMBEDDER, SENTENCES, cosine, reference
+
 MODEL = os.environ["ASK_MODEL"]
+LONG_NAME = os.environ["ASK_LONG_NAME"]
 QUANTIZED = os.environ["ASK_QUANTIZED"]
 QUESTION = [{"role": "user", "content": "Tell me a story."}]
 
@@ -24,7 +27,11 @@ class OpenAI(unittest.TestCase):
         ids = [model.id for model in self.client.models.list()]
         self.assertIn(MODEL, ids)
         self.assertIn(QUANTIZED, ids)
-        self.assertEqual(self.client.models.retrieve(MODEL).id, MODEL)
+        for name in (MODEL, QUANTIZED, LONG_NAME, MODEL + ":latest", QUANTIZED.lower()):
+            self.assertEqual(self.client.models.retrieve(name).id, name)
+        self.assertIn(LONG_NAME, ids)
+        with self.assertRaises(openai.NotFoundError):
+            self.client.models.retrieve(MODEL + ":Q2_K")
 
     def test_chat(self):
         answer = self.chat()
@@ -123,6 +130,62 @@ class OpenAI(unittest.TestCase):
         # Otherwise it fetches a tokenizer of OpenAI's.
         embeddings = OpenAIEmbeddings(model=MODEL, check_embedding_ctx_length=False)
         self.assertEqual(len(embeddings.embed_documents(["a", "b"])), 2)
+
+    def test_langchain_stop_and_seed(self):
+        chat = ChatOpenAI(model=MODEL, temperature=0, max_tokens=16)
+        whole = chat.invoke("Tell me a story.").content
+        word = whole.split()[3]
+        cut = chat.invoke("Tell me a story.", stop=[word])
+        self.assertEqual(cut.content, whole[: whole.index(word)])
+        self.assertEqual(cut.response_metadata["finish_reason"], "stop")
+        parts = list(chat.stream("Tell me a story.", stop=[word]))
+        self.assertEqual("".join(part.content for part in parts), cut.content)
+        draw = lambda seed: ChatOpenAI(model=MODEL, temperature=1, seed=seed, max_tokens=16).invoke("Tell me a story.").content
+        self.assertEqual(draw(7), draw(7))
+        self.assertGreater(len({draw(seed) for seed in range(4)}), 1)
+
+    def test_langchain_usage_in_streams(self):
+        chat = ChatOpenAI(model=MODEL, temperature=0, max_tokens=16, stream_usage=True)
+        usages = [part.usage_metadata for part in chat.stream("Tell me a story.") if part.usage_metadata]
+        whole = chat.invoke("Tell me a story.").usage_metadata
+        self.assertEqual(sum(usage["output_tokens"] for usage in usages), whole["output_tokens"])
+
+    def test_langchain_errors(self):
+        options = {"temperature": 0, "max_tokens": 16, "max_retries": 0}
+        with self.assertRaises(openai.NotFoundError) as caught:
+            ChatOpenAI(model="zz/zz", **options).invoke("Hi")
+        self.assertEqual(caught.exception.code, "model_not_found")
+        with self.assertRaises(openai.NotFoundError):
+            list(ChatOpenAI(model="zz/zz", **options).stream("Hi"))
+        # The client's own class for this one is below langchain's.
+        with self.assertRaises(openai.BadRequestError) as caught:
+            ChatOpenAI(model=MODEL, **options).invoke("word " * 5_000)
+        self.assertEqual(caught.exception.code, "context_length_exceeded")
+        with self.assertRaises(openai.BadRequestError):
+            ChatOpenAI(model=MODEL, **(options | {"temperature": 9})).invoke("Hi")
+        with self.assertRaises(openai.NotFoundError):
+            OpenAIEmbeddings(model="zz/zz", check_embedding_ctx_length=False, max_retries=0).embed_query("a")
+
+
+@unittest.skipUnless(EMBEDDER, "all-MiniLM-L6-v2 is not here")
+class Encoder(unittest.TestCase):
+    def test_embeddings(self):
+        client = openai.OpenAI(max_retries=0)
+        made = client.embeddings.create(model=EMBEDDER, input=SENTENCES)
+        self.assertEqual([one.index for one in made.data], list(range(len(SENTENCES))))
+        for one, sentence in zip(made.data, SENTENCES):
+            self.assertEqual(len(one.embedding), 384)
+            self.assertGreater(cosine(one.embedding, reference(sentence)), 0.99999)
+        short = client.embeddings.create(model=EMBEDDER, input=SENTENCES[0], dimensions=64).data[0].embedding
+        self.assertEqual(len(short), 64)
+        by_langchain = OpenAIEmbeddings(model=EMBEDDER, check_embedding_ctx_length=False)
+        self.assertGreater(cosine(by_langchain.embed_query(SENTENCES[0]), reference(SENTENCES[0])), 0.99999)
+
+    def test_an_encoder_says_that_it_does_not_chat(self):
+        with self.assertRaises(openai.BadRequestError) as caught:
+            openai.OpenAI(max_retries=0).chat.completions.create(
+                model=EMBEDDER, messages=QUESTION, max_tokens=4)
+        self.assertEqual(caught.exception.code, "unsupported")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-//! What programs are told of models: their names, their families, and how far they are.
+//! What programs are told of models: their names, their families, how far they are, and vectors of an encoder.
 
 use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use weft_tests::{Options, World, api, http};
+use weft_tests::{Model, Options, World, api, http};
 
 use crate::{
     ask::{post, publish},
     engines::wren,
+    weights::shared,
 };
 
 fn names<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
@@ -154,5 +155,63 @@ fn who_waits_for_a_fetch_in_a_stream_hears_how_far_it_is() -> Result<()> {
     let long = json!({ "messages": [{ "role": "user", "content": "word ".repeat(5_000) }] });
     let long = stream("/v1/chat/completions", &format!("{repository}:Q8_0"), long)?;
     ensure!(long.status == 400, "{long:?}");
+    Ok(())
+}
+
+#[test]
+fn an_encoder_gives_the_vectors_of_its_makers() -> Result<()> {
+    let Some(shared) = shared("vectors of a sentence encoder through a node") else {
+        return Ok(());
+    };
+    let folder = shared.join("all-MiniLM-L6-v2");
+    let references = fs::read(folder.join("reference_embeddings.json"))?;
+    let references: Value = serde_json::from_slice(&references)?;
+    let cases = references["sentences"].as_array().context("sentences")?;
+    let cases = cases.get(..7).context("seven of them")?;
+    let texts: Vec<&str> = cases.iter().filter_map(|c| c["text"].as_str()).collect();
+    let world = World::new()?;
+    let node = world.node("alice", Options::default())?;
+    let publication = node.publish(&Model::at(folder), "minilm")?;
+    let check = |vectors: Vec<&Value>| -> Result<()> {
+        ensure!(vectors.len() == texts.len(), "{} vectors", vectors.len());
+        for (vector, case) in vectors.into_iter().zip(cases) {
+            let numbers = |value: &Value| -> Vec<f64> {
+                let all = value.as_array().into_iter().flatten();
+                all.filter_map(Value::as_f64).collect()
+            };
+            let (ours, theirs) = (numbers(vector), numbers(&case["embedding"]));
+            let cosine: f64 = ours.iter().zip(&theirs).map(|(a, b)| a * b).sum();
+            ensure!(cosine > 0.99999, "{}: {cosine}", case["text"]);
+        }
+        Ok(())
+    };
+    let reference = publication.repository.as_str();
+    let embedded = node.json(&[&["embed", reference][..], &texts].concat())?;
+    check(
+        embedded["vectors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .collect(),
+    )?;
+    let body = json!({ "model": reference, "input": texts });
+    let openai = post(&node, "/v1/embeddings", &body)?;
+    let data = openai["data"].as_array().into_iter().flatten();
+    check(data.map(|one| &one["embedding"]).collect())?;
+    let body = json!({ "model": reference, "input": texts });
+    let ollama = post(&node, "/api/embed", &body)?;
+    check(
+        ollama["embeddings"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .collect(),
+    )?;
+    // The only model that is here is meant where none is named.
+    let client = post(&node, "/", &json!({ "inputs": texts }))?;
+    check(client.as_array().into_iter().flatten().collect())?;
+    let named = format!("/?model={}", reference.replace('/', "%2F"));
+    let one = post(&node, &named, &json!({ "inputs": texts[0] }))?;
+    ensure!(one.as_array().map(Vec::len) == Some(1), "{one}");
     Ok(())
 }

@@ -9,13 +9,13 @@ use weft_protocol::formats::{self, Format, Header, Reading, TensorInfo};
 use weft_tests::skipped;
 
 /// The folder of shared models: what `WEFT_SHARED_MODELS` names, or `shared/models` beside the repository.
-fn shared() -> Option<PathBuf> {
+pub(crate) fn shared(what: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/models");
     let folder = env::var_os("WEFT_SHARED_MODELS").map_or_else(beside, PathBuf::from);
     if folder.is_dir() {
         return Some(folder);
     }
-    skipped("headers of the shared models: `WEFT_SHARED_MODELS` names no folder");
+    skipped(&format!("{what}: `WEFT_SHARED_MODELS` names no folder"));
     None
 }
 
@@ -30,7 +30,9 @@ fn header(path: &Path) -> Header {
 
 #[test]
 fn every_shared_weight_file_is_understood() {
-    let Some(folder) = shared() else { return };
+    let Some(folder) = shared("headers of the shared models") else {
+        return;
+    };
     for (name, tensors, parameters) in [
         ("all-MiniLM-L6-v2/model.safetensors", 104, 22_713_728),
         ("stories260K/model.safetensors", 47, 260_032),

@@ -110,11 +110,16 @@ pub(in crate::gateway) fn shorten(
         return Err(Fault::invalid(message).at("dimensions"));
     }
     vector.truncate(dimensions);
+    normalise(&mut vector);
+    Ok(vector)
+}
+
+/// Brings a vector to unit length.
+pub(in crate::gateway) fn normalise(vector: &mut [f32]) {
     let len = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
     if len > 0.0 {
         vector.iter_mut().for_each(|value| *value /= len);
     }
-    Ok(vector)
 }
 
 #[cfg(test)]
