@@ -79,7 +79,9 @@ impl Operations {
             .join("manifests")
             .join(REGISTRY)
             .join(name(manifest, asked));
-        let usual = chosen.get_key_value(USUAL).or(chosen.first_key_value());
+        let usual = chosen
+            .get_key_value(USUAL)
+            .or_else(|| chosen.first_key_value());
         let usual = usual.map(|(tag, _)| tag.as_str());
         let latest = folder.join(LATEST);
         let mut written = Vec::new();
