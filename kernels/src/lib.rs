@@ -3,7 +3,7 @@
 //! A matrix of weights ([`Packed`]) is computed in an order that suits the processor: sixteen rows side by side, so that
 //! one instruction advances all of them. It is brought into it once, when it is loaded, or stays in its file and is
 //! turned whenever it is multiplied. What it is multiplied with is brought into an
-//! order of its own ([`Rows`]) once for all matrices that read it. [`product`] multiplies, [`attend`] is attention over
+//! order of its own ([`Rows`]) once for all matrices that read it. [`product()`] multiplies, [`attend`] is attention over
 //! the memory that [`Keep`] is, and `elements` has what is computed number by number.
 //!
 //! Every number is computed by the same steps in the same order however many rows there are, whatever else is computed
@@ -12,7 +12,7 @@
 //! to something and rounded once. Functions are made of these, here or in `libm`; those of the system are not used.
 //!
 //! All unsafe code of the engine's arithmetic is in this crate. It is of three kinds: instructions that are used after
-//! the processor was asked for them ([`lanes`](lanes)), reading weights through pointers within bounds that are
+//! the processor was asked for them ([`lanes`]), reading weights through pointers within bounds that are
 //! checked before (`product`, `attention`), and threads that write disjoint parts of one slice (`pool`).
 #![expect(
     unsafe_code,

@@ -10,7 +10,7 @@
 //! - What is noted in the registry was written before. What is noted as *synced* was synced before. So after the end of
 //!   the process everything noted is here, unread; after a loss of power the part that was not yet synced is compared
 //!   with its hashes when it is first looked at.
-//! - [`Encoder`] and [`Blob::read_verified`] hand out nothing that does not match the blob's hash; a group that does not
+//! - [`Encoder`](encode::Encoder) and [`Blob::read_verified`] hand out nothing that does not match the blob's hash; a group that does not
 //!   stops being here.
 //! - A file that the store does not own is never written to and never removed.
 //! - Nothing is collected that is protected, guarded or being written, and nothing at all before the first

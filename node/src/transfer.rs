@@ -1,6 +1,6 @@
 //! The data plane: blobs on disk, and their verified transfer between nodes.
 //!
-//! Our own [`store`](crate::store) holds the bytes; TLS over TCP or iroh's QUIC moves them, from node to node and with nobody in
+//! Our own [`store`] holds the bytes; TLS over TCP or iroh's QUIC moves them, from node to node and with nobody in
 //! between: no relay, no directory, no name server. The module decides nothing. It carries out what
 //! `weft_protocol::service` asks for as [`Command`]s and reports what happened as
 //! [`Input`]s; which peer to ask for which piece, and whom to believe, is not its

@@ -1,7 +1,7 @@
 //! Crowds that fetch one thing under good and bad conditions.
 //!
 //! A [`Setup`] says who takes part and what goes wrong when; [`Setup::run`] lets it happen, checks the oracles and
-//! measures. The scenarios of the command line are setups by name ([`named`]).
+//! measures. The scenarios of the command line are setups by name ([`named()`]).
 
 mod crowd;
 mod faults;

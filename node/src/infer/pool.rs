@@ -84,7 +84,7 @@ struct Inner {
 }
 
 impl Pool {
-    /// A pool without models. It runs on the current runtime until cancelled; wait for its end with [`Pool::ended`].
+    /// A pool without models. It runs on the current runtime until cancelled; the task ends when it has.
     pub(super) fn start(
         settings: Settings,
         shelf: Shelf,
