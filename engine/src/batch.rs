@@ -29,9 +29,7 @@ use jobs::Paused;
 use memory::Memory;
 use slot::Slot;
 pub(crate) use watch::{News, Watch};
-use weft_protocol::infer::{
-    Event, FromEngine, Generate, Rank, Refusal, Sampling, audit::Tolerance,
-};
+use weft_protocol::infer::{Event, FromEngine, Generate, Rank, Refusal, audit::Tolerance};
 
 use crate::model::{Model, Network, Texts};
 
@@ -75,7 +73,8 @@ pub(crate) enum Work {
         prompt: Vec<u32>,
         answer: Vec<u32>,
         every: u32,
-        sampling: Option<Sampling>,
+        /// The question that it is said to answer.
+        said: Option<Box<Generate>>,
     },
     Embed {
         texts: Vec<Vec<u32>>,

@@ -5,6 +5,7 @@
 
 pub(crate) mod constraint;
 mod draw;
+mod gap;
 mod stop;
 
 use std::collections::HashMap;
@@ -112,9 +113,15 @@ impl Sampler {
     }
 
     /// How far a token is from being the one that would be drawn now.
-    pub(crate) fn gap(&self, logits: &mut [f32], token: u32) -> f32 {
+    pub(crate) fn gap(
+        &self,
+        logits: &mut [f32],
+        token: u32,
+        constraint: Option<&Constraint<'_>>,
+    ) -> f32 {
         self.penalise(logits);
-        draw::gap(logits, &self.sampling, self.answer().len() as u64, token)
+        let position = self.answer().len() as u64;
+        gap::gap(logits, &self.sampling, position, token, constraint)
     }
 
     fn penalise(&self, logits: &mut [f32]) {

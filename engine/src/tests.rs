@@ -6,6 +6,7 @@ mod encoders;
 mod exact;
 mod references;
 mod scheduling;
+mod scores;
 mod turns;
 
 use std::{

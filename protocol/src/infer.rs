@@ -4,6 +4,7 @@
 //! between a node and a peer that hosts one. Each is one deterministic CBOR item in a frame of its own. Nothing in
 //! here runs a model.
 
+pub mod account;
 pub mod admission;
 pub mod audit;
 pub mod engine;
@@ -15,9 +16,10 @@ pub mod peer;
 mod real;
 pub mod receipt;
 
+pub use account::Account;
 pub use engine::{Description, FromEngine, Rank, ToEngine};
-pub use event::{Candidate, Event, Fingerprint, Finish, Refusal, Sampled, Usage};
-pub use job::{Constraint, Embed, Generate, Job, Prompt, Sampling, Score, Text};
+pub use event::{Candidate, Ended, Event, Fingerprint, Finish, Refusal, Retold, Sampled, Usage};
+pub use job::{Constraint, Embed, Generate, Job, Prompt, Said, Sampling, Score, Terms, Text};
 pub use model::ModelId;
 pub use real::Real;
 pub use receipt::{Complaint, Numerics, Receipt};

@@ -131,8 +131,17 @@ impl Answer {
         self.ended.is_none().then_some(drawn.id)
     }
 
+    /// How far a token is from being the one that would be drawn now. Changes the logits.
+    pub(super) fn gap(&self, logits: &mut [f32], token: u32, texts: &Texts) -> f32 {
+        let constraint = self.form.as_ref().map(|form| Constraint {
+            form,
+            tokenizer: &texts.tokenizer,
+        });
+        self.sampler.gap(logits, token, constraint.as_ref())
+    }
+
     /// Takes note of a token; appends text that is certain now.
-    fn push(&mut self, id: u32, texts: &Texts, told: &mut String) {
+    pub(super) fn push(&mut self, id: u32, texts: &Texts, told: &mut String) {
         if self.ended.is_some() {
             return;
         }

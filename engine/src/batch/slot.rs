@@ -72,9 +72,10 @@ impl Slot {
                 prompt,
                 answer,
                 every,
-                sampling,
+                said,
             } => {
-                let scoring = Scoring::new(&prompt, answer.len(), context, every, sampling)?;
+                let said = said.as_deref();
+                let scoring = Scoring::new(&prompt, answer.len(), context, every, said, texts)?;
                 (prompt, answer, every, Task::Score(scoring))
             }
             Work::Embed { .. } => {
@@ -246,7 +247,7 @@ impl Slot {
                 Task::Generate(_) => {}
                 Task::Score(scoring) => {
                     if let Some(token) = self.tokens.get(next) {
-                        scoring.look(&mut logits, *token);
+                        scoring.look(&mut logits, *token, texts);
                     }
                 }
             }
@@ -278,11 +279,16 @@ impl Slot {
                     fingerprints: self.fingerprints,
                 },
             },
-            Task::Score(scoring) => Event::Scored {
-                gaps: scoring.into_gaps(),
-                fingerprints: self.fingerprints,
-                prompt_hash: self.prompt_hash,
-            },
+            Task::Score(scoring) => {
+                let (gaps, retold) = scoring.into_parts();
+                Event::Scored {
+                    fingerprints: self.fingerprints,
+                    prompt_hash: self.prompt_hash,
+                    gaps,
+                    prompt_tokens: self.prompt_len as u32,
+                    retold,
+                }
+            }
         };
         (event, self.cache)
     }

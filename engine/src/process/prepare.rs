@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use weft_protocol::infer::{Embed, Event, Job, Refusal, Text, ToEngine};
+use weft_protocol::infer::{Embed, Event, Job, Prompt, Refusal, Said, Text, ToEngine};
 
 use crate::{
     batch::{Command, Teller, Waiting, Work, guarded},
@@ -55,11 +55,15 @@ pub(crate) fn work(job: Job, texts: &Texts, context: usize) -> Result<Work, Refu
         Job::Score(score) => {
             let prompt = texts.prompt(&score.prompt)?;
             texts.check(&score.answer)?;
+            let question = |said: Said| {
+                let question = said.question(Prompt::Tokens { ids: Vec::new() }, &score.answer);
+                question.ok_or_else(|| invalid("more tokens were given than the answer has"))
+            };
             Ok(Work::Score {
+                said: score.said.map(question).transpose()?.map(Box::new),
                 prompt,
                 answer: score.answer,
                 every: score.fingerprint_every,
-                sampling: score.sampling,
             })
         }
         Job::Embed(embed) => embed_texts(&embed, texts, context),

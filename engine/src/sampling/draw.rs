@@ -29,31 +29,9 @@ pub(super) fn pick(
     shares.last().map(|(id, _)| *id)
 }
 
-/// How far a token is from being the one that is drawn; 0 if it is.
-pub(super) fn gap(logits: &[f32], sampling: &Sampling, position: u64, token: u32) -> f32 {
-    let temperature = f64::from(sampling.temperature.get());
-    if temperature <= 0.0 {
-        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        return logits
-            .get(token as usize)
-            .map_or(f32::MAX, |logit| most - logit);
-    }
-    let drawn = uniform(sampling.seed, position);
-    let mut start = 0.0;
-    for (id, share) in shares(logits, temperature, sampling, None).unwrap_or_default() {
-        let end = start + share;
-        if id == token {
-            return (start - drawn).max(drawn - end).max(0.0) as f32;
-        }
-        start = end;
-    }
-    // It was not even a candidate.
-    1.0
-}
-
 /// Candidates with their shares of what is left after all cuts, by id: an order that does not depend on how a
 /// processor rounds.
-fn shares(
+pub(super) fn shares(
     logits: &[f32],
     temperature: f64,
     sampling: &Sampling,
@@ -87,7 +65,7 @@ fn shares(
     Some(candidates)
 }
 
-fn greedy(logits: &[f32], constraint: Option<&Constraint<'_>>) -> Option<u32> {
+pub(super) fn greedy(logits: &[f32], constraint: Option<&Constraint<'_>>) -> Option<u32> {
     let best = |allowed: &dyn Fn(u32) -> bool| {
         let mut best: Option<(u32, f32)> = None;
         for (id, logit) in (0..).zip(logits.iter().copied()) {
@@ -120,7 +98,7 @@ fn sorted(logits: &[f32]) -> Vec<(u32, f32)> {
 }
 
 /// Candidates with their weights, the heaviest first.
-fn candidates(
+pub(super) fn candidates(
     logits: &[f32],
     temperature: f64,
     sampling: &Sampling,
@@ -174,7 +152,7 @@ pub(super) fn log_total(logits: &[f32]) -> f32 {
 }
 
 /// A number in `0..1` from a seed and a position.
-fn uniform(seed: u64, position: u64) -> f64 {
+pub(super) fn uniform(seed: u64, position: u64) -> f64 {
     // Twice through the finaliser of SplitMix64, so that neighbouring seeds and positions have nothing in common.
     let mixed = mix(mix(seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_add(position));
     (mixed >> 11) as f64 / (1_u64 << 53) as f64

@@ -1,7 +1,7 @@
 //! Many jobs on one model.
 
 use weft_protocol::infer::{
-    Constraint, Event, Finish, Generate, Job, Prompt, Real, Refusal, Sampling, Score,
+    Constraint, Event, Finish, Generate, Job, Prompt, Real, Refusal, Sampling,
 };
 
 use super::{Bench, greedy, is_last, text, tokens, wren};
@@ -64,87 +64,6 @@ fn a_continued_answer_is_the_undisturbed_one() {
             };
             assert_eq!(ids(a), ids(b));
         }
-    }
-}
-
-#[test]
-fn scores_are_the_fingerprints_of_the_answer() {
-    let mut bench = Bench::new(&wren());
-    let ids = prompt(&bench, "The little dog");
-    let ask = Generate {
-        fingerprint_every: 8,
-        ..greedy(&ids, 40)
-    };
-    let events = bench.ask(Job::Generate(ask));
-    let Some(Event::Done { fingerprints, .. }) = events.last() else {
-        panic!("{events:?}");
-    };
-    let scored = bench.ask(Job::Score(Score {
-        prompt: Prompt::Tokens { ids },
-        answer: tokens(&events),
-        fingerprint_every: 8,
-        sampling: None,
-    }));
-    let [
-        Event::Scored {
-            fingerprints: again,
-            ..
-        },
-    ] = scored.as_slice()
-    else {
-        panic!("{scored:?}");
-    };
-    assert_eq!(fingerprints.len(), again.len());
-    for (a, b) in fingerprints.iter().zip(again) {
-        assert_eq!(a.position, b.position);
-        for ((id, logit), (other, again)) in a.top.iter().zip(&b.top) {
-            assert_eq!(id, other);
-            assert_eq!(
-                logit, again,
-                "read at once as it was written token by token"
-            );
-        }
-    }
-}
-
-#[test]
-fn gaps_show_tokens_that_were_not_drawn() {
-    let mut bench = Bench::new(&wren());
-    let ids = prompt(&bench, "The little dog");
-    for (temperature, top_p) in [(0.0, 1.0), (1.0, 1.0), (0.8, 0.9)] {
-        let sampling = Sampling {
-            temperature: Real::new(temperature),
-            top_p: Real::new(top_p),
-            presence_penalty: Real::new(0.3),
-            seed: 11,
-            ..Sampling::greedy()
-        };
-        let events = bench.ask(Job::Generate(Generate {
-            sampling: sampling.clone(),
-            ignore_end: true,
-            ..greedy(&ids, 100)
-        }));
-        let mut gaps = |answer: Vec<u32>| {
-            let scored = bench.ask(Job::Score(Score {
-                prompt: Prompt::Tokens { ids: ids.clone() },
-                answer,
-                fingerprint_every: 32,
-                sampling: Some(sampling.clone()),
-            }));
-            let [Event::Scored { gaps, .. }] = scored.as_slice() else {
-                panic!("{scored:?}");
-            };
-            gaps.iter().map(|gap| gap.get()).collect::<Vec<f32>>()
-        };
-        let answer = tokens(&events);
-        let honest = gaps(answer.clone());
-        assert_eq!(honest.len(), 100);
-        assert!(honest.iter().all(|gap| *gap < 1e-3), "{honest:?}");
-        let mut edited = answer;
-        edited[50] = if edited[50] == 700 { 701 } else { 700 };
-        let caught = gaps(edited);
-        assert!(caught[50] > 0.01, "{}", caught[50]);
-        assert_eq!(caught[..50], honest[..50]);
     }
 }
 

@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use weft_protocol::{
     id::{NodeId, ObjectId, RevisionId},
     infer::{
-        Event, Generate, Job, ModelId, Receipt, Refusal,
+        Account, Event, Finish, Generate, Job, ModelId, Receipt, Refusal,
+        account::Parties,
         hosts::{Hosts, is_hosts_fault},
         peer::{Question, Told},
-        receipt::{Kept, answer_hash},
+        receipt::Kept,
     },
     service::{Command, Outcome},
     sign::{NetworkId, SecretKey},
@@ -232,7 +233,11 @@ impl Asker {
             .ask_host(host, &question)
             .await
             .map_err(lost)?;
-        let mut prompt = None;
+        // What this host was asked and tells: the question grows while it answers.
+        let mut account = match &*job {
+            Job::Generate(generate) => Some(Account::new(generate)),
+            Job::Embed(_) | Job::Score(_) => None,
+        };
         loop {
             let told = asked
                 .next()
@@ -247,9 +252,11 @@ impl Asker {
                     return Err(Broken::Host(Refusal::Failed(what)));
                 }
             };
+            if let Some(account) = &mut account {
+                account.note(&event);
+            }
             match &event {
-                Event::Started { prompt_hash, .. } => {
-                    prompt = Some(*prompt_hash);
+                Event::Started { .. } => {
                     // It began before, elsewhere.
                     if std::mem::replace(begun, true) {
                         continue;
@@ -264,9 +271,18 @@ impl Asker {
                     return Err(Broken::Host(refusal.clone()));
                 }
                 Event::Failed(refusal) => return Err(Broken::Question(refusal.clone())),
+                Event::Done {
+                    finish: Finish::Cancelled,
+                    ..
+                } => {
+                    let what = "the host gave the answer up".to_owned();
+                    return Err(Broken::Host(Refusal::Failed(what)));
+                }
                 Event::Done { .. } | Event::Embedded { .. } | Event::Scored { .. } => {
-                    if let Job::Generate(generate) = &*job {
-                        let signed = self.signed(host, model, generate, prompt, &mut asked).await;
+                    if let (Job::Generate(generate), Some(account)) = (&*job, &account) {
+                        let signed = self
+                            .signed(host, model, generate, account, &mut asked)
+                            .await;
                         let signed = match signed {
                             Ok(id) => Heard::Receipt(id),
                             Err(missing) => Heard::Unsigned(missing),
@@ -294,14 +310,13 @@ impl Asker {
         host: NodeId,
         model: &ModelId,
         generate: &Generate,
-        prompt: Option<[u8; 32]>,
+        account: &Account,
         asked: &mut transfer::Asked,
     ) -> Result<ObjectId, Missing> {
         let told = time::timeout(RECEIPT_TIMEOUT, asked.next()).await;
         let right = match told {
-            // A host that never said which prompt it computed has nothing to sign about.
-            Ok(Ok(Some(Told::Receipt(envelope)))) => prompt
-                .and_then(|prompt| self.check(host, model, generate, prompt, envelope))
+            Ok(Ok(Some(Told::Receipt(envelope)))) => self
+                .check(host, model, generate, account, envelope)
                 .ok_or(Missing::Wrong),
             _ => Err(Missing::Withheld),
         };
@@ -313,26 +328,31 @@ impl Asker {
         self.keep(kept).await
     }
 
-    /// Whether a receipt is about this answer to this question.
+    /// Whether a receipt says what was asked of this host and heard from it.
     fn check(
         &self,
         host: NodeId,
         model: &ModelId,
         generate: &Generate,
-        prompt_hash: [u8; 32],
+        account: &Account,
         envelope: weft_protocol::sign::Envelope,
     ) -> Option<Kept> {
         let receipt = Receipt::open(self.inner.network, &envelope).ok()?;
-        let right = receipt.node == host
-            && receipt.asker == self.inner.node
-            && receipt.model() == *model
-            && receipt.prompt_hash == prompt_hash
-            && receipt.answer_hash == answer_hash(&generate.resume)
-            && receipt.sampling == generate.sampling;
-        right.then(|| Kept {
+        let parties = Parties {
+            node: host,
+            asker: self.inner.node,
+            model: model.clone(),
+            now: service::unix(),
+        };
+        if let Err(error) = account.check(&receipt, &parties) {
+            tracing::warn!(host = %host.fmt_short(), %error, "a receipt contradicts the answer that it is of");
+            return None;
+        }
+        Some(Kept {
             receipt: envelope,
             prompt: generate.prompt.clone(),
-            answer: generate.resume.clone(),
+            terms: generate.terms(),
+            answer: account.answer().to_vec(),
             checked: None,
             complaint: None,
         })

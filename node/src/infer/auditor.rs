@@ -6,8 +6,8 @@ use futures::StreamExt;
 use weft_protocol::{
     id::NodeId,
     infer::{
-        Complaint, Event, Fingerprint, Job, Numerics, Real, Receipt, Refusal, Score,
-        audit::{self, Evidence, Verdict},
+        Complaint, Event, Fingerprint, Job, Numerics, Real, Receipt, Refusal, Retold, Said, Score,
+        audit::{self, Evidence, Unchecked, Verdict},
         peer::{Question, Told},
         receipt::{Checked, Kept},
     },
@@ -42,10 +42,40 @@ impl Report {
 /// What an auditor computed.
 struct Scored {
     prompt_hash: [u8; 32],
+    prompt_tokens: u32,
     fingerprints: Vec<Fingerprint>,
     gaps: Vec<Real>,
+    retold: Option<Retold>,
     numerics: Numerics,
     auditor: NodeId,
+}
+
+impl Scored {
+    /// Takes what an engine says, and by whom and how it was computed. `None` if it says something else.
+    fn new(event: Event, numerics: Numerics, auditor: NodeId) -> Option<Self> {
+        match event {
+            Event::Scored {
+                fingerprints,
+                prompt_hash,
+                gaps,
+                prompt_tokens,
+                retold,
+            } => Some(Self {
+                prompt_hash,
+                prompt_tokens,
+                fingerprints,
+                gaps,
+                retold,
+                numerics,
+                auditor,
+            }),
+            Event::Started { .. }
+            | Event::Tokens { .. }
+            | Event::Done { .. }
+            | Event::Embedded { .. }
+            | Event::Failed(_) => None,
+        }
+    }
 }
 
 impl Asker {
@@ -53,6 +83,10 @@ impl Asker {
     pub(super) async fn audit_anywhere(&self, kept: Kept) -> Result<Report, Refusal> {
         match self.audit_here(&kept).await {
             Err(Refusal::NotFound(_)) => self.audit_at_peer(&kept).await,
+            // Somebody else may have the kernels that the host had.
+            Ok(report) if is_for_another(&report.verdict) => {
+                Ok(self.audit_at_peer(&kept).await.unwrap_or(report))
+            }
             other => other,
         }
     }
@@ -74,23 +108,15 @@ impl Asker {
         });
         while let Some(event) = events.next().await {
             match event {
-                Event::Scored {
-                    fingerprints,
-                    prompt_hash,
-                    gaps,
-                } => {
+                scored @ Event::Scored { .. } => {
                     drop(events);
                     let described = inner.local.describe(model, Caller::Local(u64::MAX)).await?;
-                    let scored = Scored {
-                        prompt_hash,
-                        fingerprints,
-                        gaps,
-                        numerics: Numerics {
-                            weights: described.quantization,
-                            kernel_class: described.kernel_class,
-                        },
-                        auditor: inner.node,
+                    let numerics = Numerics {
+                        weights: described.quantization,
+                        kernel_class: described.kernel_class,
                     };
+                    let scored = Scored::new(scored, numerics, inner.node);
+                    let scored = scored.ok_or_else(unfinished)?;
                     return Ok(self.judge(kept, &receipt, scored).await);
                 }
                 Event::Failed(refusal) => return Err(refusal),
@@ -110,6 +136,7 @@ impl Asker {
         let mut without = BTreeSet::from([receipt.node]);
         let mut last =
             Refusal::NotFound("no other peer that hosts this model was found".to_owned());
+        let mut unsure = None;
         for _ in 0..AUDITORS_MAX {
             let Some(host) = inner.choose(receipt.revision, &without).await else {
                 break;
@@ -120,11 +147,17 @@ impl Asker {
                 job: Box::new(score(kept, &receipt)),
             };
             match self.scored(host, &question).await {
-                Ok(scored) => return Ok(self.judge(kept, &receipt, scored).await),
+                Ok(scored) => {
+                    let report = self.judge(kept, &receipt, scored).await;
+                    if !is_for_another(&report.verdict) {
+                        return Ok(report);
+                    }
+                    unsure = Some(report);
+                }
                 Err(refusal) => last = refusal,
             }
         }
-        Err(last)
+        unsure.ok_or(last)
     }
 
     async fn scored(&self, host: NodeId, question: &Question) -> Result<Scored, Refusal> {
@@ -137,30 +170,17 @@ impl Asker {
             .map_err(lost)?;
         let mut found = None;
         while let Some(told) = asked.next().await.map_err(lost)? {
-            match (told, &mut found) {
-                (
-                    Told::Event(Event::Scored {
-                        fingerprints,
-                        prompt_hash,
-                        gaps,
-                    }),
-                    None,
-                ) => found = Some((fingerprints, prompt_hash, gaps)),
-                (Told::Computed(numerics), Some((fingerprints, prompt_hash, gaps))) => {
-                    return Ok(Scored {
-                        prompt_hash: *prompt_hash,
-                        fingerprints: std::mem::take(fingerprints),
-                        gaps: std::mem::take(gaps),
-                        numerics,
-                        auditor: host,
-                    });
+            match (told, found.take()) {
+                (Told::Event(scored @ Event::Scored { .. }), None) => found = Some(scored),
+                (Told::Computed(numerics), Some(scored)) => {
+                    return Scored::new(scored, numerics, host).ok_or_else(unfinished);
                 }
                 (Told::Event(Event::Failed(refusal)), _) => return Err(refusal),
-                (Told::Alive | Told::Event(Event::Started { .. }), _) => {}
+                (Told::Alive | Told::Event(Event::Started { .. }), before) => found = before,
                 _ => break,
             }
         }
-        Err(Refusal::Failed("the auditor did not finish".to_owned()))
+        Err(unfinished())
     }
 
     fn opened(&self, kept: &Kept) -> Result<Receipt, Refusal> {
@@ -175,9 +195,12 @@ impl Asker {
             receipt,
             &Evidence {
                 answer: &kept.answer,
+                terms_hash: kept.terms.hash(),
                 prompt_hash: scored.prompt_hash,
+                prompt_tokens: scored.prompt_tokens,
                 fingerprints: &scored.fingerprints,
                 gaps: &scored.gaps,
+                retold: scored.retold,
                 numerics: &scored.numerics,
             },
         );
@@ -237,6 +260,19 @@ fn score(kept: &Kept, receipt: &Receipt) -> Job {
         prompt: kept.prompt.clone(),
         answer: kept.answer.clone(),
         fingerprint_every: 1,
-        sampling: (receipt.constrained == 0).then(|| receipt.sampling.clone()),
+        said: Some(Said {
+            sampling: receipt.sampling.clone(),
+            terms: kept.terms.clone(),
+            resumed_tokens: receipt.resumed_tokens,
+        }),
     })
+}
+
+/// Whether an auditor with other kernels could say more.
+const fn is_for_another(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Unchecked(Unchecked::OtherKernels { .. }))
+}
+
+fn unfinished() -> Refusal {
+    Refusal::Failed("the auditor did not finish".to_owned())
 }

@@ -10,10 +10,9 @@ use tokio::sync::{Semaphore, mpsc};
 use weft_protocol::{
     id::{NodeId, RevisionId},
     infer::{
-        Description, Event, Fingerprint, Finish, Generate, Job, ModelId, Numerics, Receipt,
-        Refusal, Sampling, Usage,
+        Account, Description, Event, Fingerprint, Job, ModelId, Numerics, Refusal,
+        account::Parties,
         peer::{Load, Question, Told},
-        receipt::{answer_hash, fingerprint_positions},
     },
     service::Admission,
     sign::{NetworkId, SecretKey},
@@ -173,10 +172,10 @@ impl Hosting {
         mut job: Job,
         told: &mpsc::Sender<Told>,
     ) {
-        let mut paper = match &mut job {
+        let mut account = match &mut job {
             Job::Generate(generate) => {
                 generate.fingerprint_every = Fingerprint::EVERY;
-                Some(Paper::new(generate))
+                Some(Account::new(generate))
             }
             Job::Embed(_) | Job::Score(_) => None,
         };
@@ -199,8 +198,8 @@ impl Hosting {
                 runs = Some(Counted::new(&self.running));
             }
             let failed = matches!(event, Event::Failed(_));
-            if let Some(paper) = &mut paper {
-                paper.note(&event);
+            if let Some(account) = &mut account {
+                account.note(&event);
             }
             #[cfg(feature = "faults")]
             if super::faults::hides(&event) {
@@ -222,93 +221,27 @@ impl Hosting {
             weights: description.quantization,
             kernel_class: description.kernel_class,
         };
-        let last = match paper {
-            None => Some(Told::Computed(numerics)),
-            Some(paper) => {
-                let receipt = self.receipt(asker, model.id, numerics, paper);
+        let last = match account {
+            None => Told::Computed(numerics),
+            Some(account) => {
+                let parties = Parties {
+                    node: self.node,
+                    asker,
+                    model: model.id,
+                    now: service::unix(),
+                };
+                let Some(receipt) = account.receipt(parties, ENGINE, numerics) else {
+                    tracing::warn!("the engine left out fingerprints: an answer has no receipt");
+                    return;
+                };
                 #[cfg(feature = "faults")]
-                let receipt = receipt.and_then(super::faults::signed);
-                receipt.map(|receipt| Told::Receipt(receipt.sign(self.network, &self.key)))
+                let Some(receipt) = super::faults::signed(receipt) else {
+                    return;
+                };
+                Told::Receipt(receipt.sign(self.network, &self.key))
             }
         };
-        if let Some(last) = last {
-            let _ = told.send(last).await;
-        }
-    }
-
-    fn receipt(
-        &self,
-        asker: NodeId,
-        model: ModelId,
-        numerics: Numerics,
-        paper: Paper,
-    ) -> Option<Receipt> {
-        let (finish, usage, fingerprints) = paper.done?;
-        let answer_tokens = u32::try_from(paper.answer.len()).ok()?;
-        let mut fingerprints = fingerprints;
-        fingerprints.retain(|print| print.position < answer_tokens);
-        let found = fingerprints.iter().map(|print| print.position);
-        if !found.eq(fingerprint_positions(answer_tokens)) {
-            tracing::warn!("the engine left out fingerprints: an answer has no receipt");
-            return None;
-        }
-        Some(Receipt {
-            node: self.node,
-            asker,
-            revision: model.revision,
-            file: model.file,
-            engine: ENGINE.to_owned(),
-            numerics,
-            prompt_hash: paper.prompt_hash?,
-            prompt_tokens: usage.prompt_tokens,
-            answer_hash: answer_hash(&paper.answer),
-            answer_tokens,
-            resumed_tokens: paper.resumed,
-            sampling: paper.sampling,
-            constrained: u8::from(paper.constrained),
-            finish,
-            fingerprints,
-            prompt_millis: usage.prompt_nanos / 1_000_000,
-            answer_millis: usage.answer_nanos / 1_000_000,
-            issued: service::unix(),
-        })
-    }
-}
-
-/// What a receipt will say, as it becomes known.
-struct Paper {
-    sampling: Sampling,
-    constrained: bool,
-    resumed: u32,
-    answer: Vec<u32>,
-    prompt_hash: Option<[u8; 32]>,
-    done: Option<(Finish, Usage, Vec<Fingerprint>)>,
-}
-
-impl Paper {
-    fn new(generate: &Generate) -> Self {
-        Self {
-            sampling: generate.sampling.clone(),
-            constrained: generate.constraint.is_some(),
-            resumed: u32::try_from(generate.resume.len()).unwrap_or(u32::MAX),
-            answer: generate.resume.clone(),
-            prompt_hash: None,
-            done: None,
-        }
-    }
-
-    fn note(&mut self, event: &Event) {
-        match event {
-            Event::Started { prompt_hash, .. } => self.prompt_hash = Some(*prompt_hash),
-            Event::Tokens { tokens, .. } => {
-                self.answer.extend(tokens.iter().map(|token| token.id));
-            }
-            Event::Done {
-                finish,
-                usage,
-                fingerprints,
-            } => self.done = Some((*finish, *usage, fingerprints.clone())),
-            Event::Embedded { .. } | Event::Scored { .. } | Event::Failed(_) => {}
-        }
+        // Whoever asked may be gone.
+        let _ = told.send(last).await;
     }
 }

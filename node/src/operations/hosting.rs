@@ -356,7 +356,7 @@ fn audited(found: &Found, report: &Report) -> AuditResult {
         Verdict::Agrees(measured) => {
             result.verdict = "agrees".to_owned();
             result.message = format!(
-                "{} logits are within {:.5} of the auditor's, and each of {} tokens is one that they allow",
+                "{} logits are within {:.5} of the auditor's, each of {} tokens is one that they allow, and the text and its end are theirs",
                 measured.logits, measured.difference, measured.tokens
             );
             result.difference = Some(measured.difference);
@@ -370,11 +370,19 @@ fn audited(found: &Found, report: &Report) -> AuditResult {
                 Fault::Answer => "the answer has another length",
                 Fault::Logits => "other weights, or another context, led to these logits",
                 Fault::Token => "the logits do not lead to this token",
+                Fault::Text => "the text that was told is not that of the tokens",
+                Fault::Finish => "the answer did not end as the host says",
             };
-            result.message = format!(
-                "{what}: at token {} by {:.5}, where {:.5} would be let pass",
-                finding.position, finding.difference, finding.tolerance
-            );
+            result.message = match finding.fault {
+                Fault::Logits | Fault::Token if finding.tolerance > 0.0 => format!(
+                    "{what}: at token {} by {:.5}, where {:.5} would be let pass",
+                    finding.position, finding.difference, finding.tolerance
+                ),
+                Fault::Prompt | Fault::Text => what.to_owned(),
+                Fault::Answer | Fault::Logits | Fault::Token | Fault::Finish => {
+                    format!("{what}: at token {}", finding.position)
+                }
+            };
             result.difference = Some(finding.difference);
             result.tolerance = Some(finding.tolerance);
             result.position = Some(finding.position);

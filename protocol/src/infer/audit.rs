@@ -2,15 +2,20 @@
 //!
 //! Greedy text is no measure: near ties fall either way on another processor. So the auditor does not write an answer of
 //! its own. It is given prompt and answer, computes the logits at every token as the host did, one after the other
-//! (forced decoding, [`super::job::Score`]), and three things are compared: the prompt it saw, the signed logits with its own, and each
-//! token with what its logits allow under the receipt's parameters. How far logits may lie apart depends on the weights
-//! and on whether both ran the same kernels; the figures come from measurements (`docs/performance.md`).
+//! (forced decoding, [`super::job::Score`]), and these are compared: the prompt it saw, the signed logits with its own, each
+//! token with what its logits allow under the receipt's parameters, the text of the tokens with the text that was told, and
+//! where the answer ended. How far logits may lie apart depends on the weights and on whether both ran the same kernels;
+//! the figures come from measurements (`docs/performance.md`). Which kernels a host ran is its own word: where they are said
+//! to be others than the auditor's, there is a zone between what agrees and what differs in which nothing is said.
 
+mod bounds;
 #[cfg(test)]
 mod tests;
 
+pub use bounds::{Bounds, Tolerance};
+
 use super::{
-    Fingerprint, Numerics, Real, Receipt, Sampling,
+    Fingerprint, Finish, Numerics, Real, Receipt, Retold,
     receipt::{Fault, answer_hash},
 };
 
@@ -19,12 +24,18 @@ use super::{
 pub struct Evidence<'a> {
     /// The answer's tokens as they were told.
     pub answer: &'a [u32],
+    /// [`super::Terms::hash`] of what was to end the answer, as it was told.
+    pub terms_hash: [u8; 32],
     /// BLAKE3 of the prompt's tokens as the auditor sees them.
     pub prompt_hash: [u8; 32],
+    /// How many they are.
+    pub prompt_tokens: u32,
     /// The auditor's logits, at every token of the answer.
     pub fingerprints: &'a [Fingerprint],
-    /// [`super::Event::Scored`]'s gaps; empty where the auditor cannot tell.
+    /// [`super::Event::Scored`]'s gaps, at every token of the answer.
     pub gaps: &'a [Real],
+    /// How the answer reads to the auditor.
+    pub retold: Option<Retold>,
     /// How it computed them.
     pub numerics: &'a Numerics,
 }
@@ -71,181 +82,174 @@ pub struct Finding {
 /// Why a receipt could not be checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unchecked {
-    /// The answer given is not the one the receipt is about, so nothing can be said about the node that signed.
-    #[error("the answer at hand is not the one that the receipt is about")]
+    /// What is at hand is not what the receipt is about, so nothing can be said about the node that signed.
+    #[error("the question or the answer at hand is not the one that the receipt is about")]
     OtherAnswer,
     /// The auditor left out tokens.
     #[error("the auditor says nothing about token {0} of the answer")]
     Silent(u32),
+    /// The auditor left out the text.
+    #[error("the auditor does not say how the answer reads")]
+    Unread,
     /// There is nothing in it that could be checked.
     #[error("the answer is empty")]
     Empty,
-}
-
-/// How much is let pass.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tolerance {
-    /// Of a single logit.
-    pub logit: f32,
-    /// Of the root of the mean of squares.
-    pub mean: f32,
-}
-
-/// How the names of our own kernels' classes begin. `weft-2` computes the same bits on every processor; what began with
-/// `weft-1/` went on with the instructions, and two that differed in these differed in bits.
-const EXACT: &str = "weft-";
-
-impl Tolerance {
-    /// Whether kernels of this class compute each number in the same order of steps, whatever else they compute beside it.
-    pub fn is_exact(kernel_class: &str) -> bool {
-        kernel_class.starts_with(EXACT)
-    }
-
-    /// Between a receipt and an auditor. The auditor's weights count: it read them from the file, the receipt only
-    /// claims them.
-    pub fn between(receipt: &Numerics, auditor: &Numerics) -> Self {
-        let same = receipt.kernel_class == auditor.kernel_class;
-        let whole = matches!(auditor.weights.as_str(), "F32" | "F16" | "BF16");
-        let exact = Self::is_exact(&auditor.kernel_class);
-        let (logit, mean) = match (whole, same) {
-            (true, true) => (0.002, 0.0005),
-            (true, false) => (0.01, 0.003),
-            (false, true) if exact => (0.01, 0.003),
-            // The pass has another shape, and an activation falls to another step now and then.
-            (false, true) => (0.08, 0.027),
-            (false, false) => (0.16, 0.05),
-        };
-        Self { logit, mean }
-    }
+    /// The kernels are said to be others than the auditor's, and that may or may not be why the logits are.
+    #[error(
+        "the auditor's numbers are further from the host's than other kernels make likely, and not so far that it could not be these: \
+         an auditor whose kernels are `{wanted}` can tell"
+    )]
+    OtherKernels {
+        /// The class that the receipt names.
+        wanted: String,
+    },
+    /// It is shorter than asked for, and nothing in it ends it. Hosts have limits of their own, which nobody else knows.
+    #[error(
+        "all of it is right, but it breaks off before what was asked for: by a limit of the host's, if it is honest"
+    )]
+    BrokenOff,
 }
 
 /// Judges a receipt. Its signature was checked before.
 pub fn judge(receipt: &Receipt, evidence: &Evidence<'_>) -> Verdict {
-    if answer_hash(evidence.answer) != receipt.answer_hash {
+    if answer_hash(evidence.answer) != receipt.answer_hash
+        || evidence.terms_hash != receipt.terms_hash
+    {
         return Verdict::Unchecked(Unchecked::OtherAnswer);
     }
-    let tolerance = Tolerance::between(&receipt.numerics, evidence.numerics);
-    let finding = |fault, position, difference, tolerance| {
-        Verdict::Differs(Finding {
-            fault,
-            position,
-            difference,
-            tolerance,
-        })
-    };
-    if evidence.prompt_hash != receipt.prompt_hash {
-        return finding(Fault::Prompt, 0, 0.0, 0.0);
+    match compare(receipt, evidence) {
+        Ok(measured) => Verdict::Agrees(measured),
+        Err(verdict) => verdict,
+    }
+}
+
+fn differs(fault: Fault, position: u32, difference: f32, tolerance: f32) -> Verdict {
+    Verdict::Differs(Finding {
+        fault,
+        position,
+        difference,
+        tolerance,
+    })
+}
+
+fn compare(receipt: &Receipt, evidence: &Evidence<'_>) -> Result<Measured, Verdict> {
+    let wrong = |fault, position| Err(differs(fault, position, 0.0, 0.0));
+    if evidence.prompt_hash != receipt.prompt_hash
+        || evidence.prompt_tokens != receipt.prompt_tokens
+    {
+        return wrong(Fault::Prompt, 0);
     }
     if receipt.numerics.weights != evidence.numerics.weights {
-        return finding(Fault::Logits, 0, 0.0, 0.0);
+        return wrong(Fault::Logits, 0);
     }
     let len = u32::try_from(evidence.answer.len()).unwrap_or(u32::MAX);
     if len != receipt.answer_tokens {
-        return finding(Fault::Answer, len.min(receipt.answer_tokens), 0.0, 0.0);
+        return wrong(Fault::Answer, len.min(receipt.answer_tokens));
     }
+    let bounds = Bounds::between(&receipt.numerics, evidence.numerics);
     let mut sum = Sum::default();
     for print in &receipt.fingerprints {
         let Some(own) = at(evidence.fingerprints, print.position) else {
-            return Verdict::Unchecked(Unchecked::Silent(print.position));
+            return Err(Verdict::Unchecked(Unchecked::Silent(print.position)));
         };
+        // Who signs fewer logits has fewer held against him, and those of the others make the mean smaller.
+        if print.top.len() < own.top.len() {
+            return wrong(Fault::Logits, print.position);
+        }
         sum.compare(print, own);
     }
-    let mean = sum.mean();
-    if sum.largest > tolerance.logit {
-        let difference = sum.largest;
-        return finding(Fault::Logits, sum.position, difference, tolerance.logit);
-    }
-    if mean > tolerance.mean {
-        return finding(Fault::Logits, sum.position, mean, tolerance.mean);
-    }
-    let tokens = match judge_tokens(receipt, evidence, tolerance) {
-        Ok(tokens) => tokens,
-        Err(verdict) => return verdict,
-    };
     if sum.count == 0 {
-        return Verdict::Unchecked(Unchecked::Empty);
+        return Err(Verdict::Unchecked(Unchecked::Empty));
     }
-    Verdict::Agrees(Measured {
-        difference: sum.largest,
+    let (mean, largest) = (sum.mean(), sum.largest);
+    for (difference, far) in [(largest, bounds.far.logit), (mean, bounds.far.mean)] {
+        if difference > far {
+            return Err(differs(Fault::Logits, sum.position, difference, far));
+        }
+    }
+    let near = largest <= bounds.near.logit && mean <= bounds.near.mean;
+    let (tokens, near_tokens) = judge_tokens(receipt, evidence, bounds)?;
+    let end = judge_end(receipt, evidence);
+    if let Err(verdict @ Verdict::Differs(_)) = end {
+        return Err(verdict);
+    }
+    if !(near && near_tokens) {
+        let wanted = receipt.numerics.kernel_class.clone();
+        return Err(Verdict::Unchecked(Unchecked::OtherKernels { wanted }));
+    }
+    end?;
+    Ok(Measured {
+        difference: largest,
         mean,
-        tolerance,
+        tolerance: bounds.near,
         logits: sum.count,
         tokens,
     })
 }
 
-/// From this tolerance on, a token that was cut off for the auditor may have been drawn by the host.
-const CUT_UNSURE: f32 = 0.1;
-
-/// Holds each token drawn against what its logits allow.
+/// Holds each token drawn against what its logits allow. Returns how many, and whether all are near.
 fn judge_tokens(
     receipt: &Receipt,
     evidence: &Evidence<'_>,
-    tolerance: Tolerance,
-) -> Result<u32, Verdict> {
-    let mut tokens = 0_u32;
-    let temperature = receipt.sampling.temperature.get();
-    let heat = if temperature > 0.0 { temperature } else { 1.0 };
-    // Two logits may each be off by as much; shares of the probability move no further than their logits do.
-    let allowed = 2.0 * tolerance.logit / heat;
-    let answer = (0_u32..).zip(evidence.answer);
-    for (position, token) in answer.skip_while(|(at, _)| *at < receipt.resumed_tokens) {
-        let told = usize::try_from(position)
-            .ok()
-            .and_then(|at| evidence.gaps.get(at))
-            .filter(|_| receipt.constrained == 0)
-            .map(|gap| gap.get());
-        let gap = match told {
-            Some(gap) => gap,
-            None if receipt.constrained == 0 && receipt.sampling.takes_the_likeliest() => {
-                let own = at(evidence.fingerprints, position);
-                let own = own.ok_or(Verdict::Unchecked(Unchecked::Silent(position)))?;
-                gap_of(own, *token)
-            }
-            None => continue,
-        };
-        // Which tokens are cut off before a draw is as uncertain as the logits at the edge.
-        if temperature > 0.0 && gap >= 1.0 && tolerance.logit >= CUT_UNSURE {
-            continue;
-        }
-        tokens = tokens.saturating_add(1);
-        if gap > allowed {
-            return Err(Verdict::Differs(Finding {
-                fault: Fault::Token,
-                position,
-                difference: gap,
-                tolerance: allowed,
-            }));
-        }
+    bounds: Bounds,
+) -> Result<(u32, bool), Verdict> {
+    let len = u32::try_from(evidence.gaps.len()).unwrap_or(u32::MAX);
+    if len < receipt.answer_tokens {
+        return Err(Verdict::Unchecked(Unchecked::Silent(len)));
     }
-    Ok(tokens)
+    let temperature = receipt.sampling.temperature.get();
+    let draws = temperature > 0.0;
+    let heat = if draws { temperature } else { 1.0 };
+    let (mut tokens, mut near) = (0_u32, true);
+    let gaps = (0_u32..)
+        .zip(evidence.gaps)
+        .map(|(at, gap)| (at, gap.get()));
+    let gaps = gaps.skip_while(|(at, _)| *at < receipt.resumed_tokens);
+    for (position, gap) in gaps {
+        // Two logits may each be off by as much; shares of the probability move no further than their logits do. Of a
+        // token that was cut off, what is told is by how much logits must be off for it not to be.
+        let (least, most) = match draws && gap >= 1.0 {
+            true => (1.0 + bounds.near.logit, 1.0 + bounds.far.logit),
+            false => (
+                2.0 * bounds.near.logit / heat,
+                2.0 * bounds.far.logit / heat,
+            ),
+        };
+        if gap > most {
+            return Err(differs(Fault::Token, position, gap, most));
+        }
+        near &= gap <= least;
+        tokens = tokens.saturating_add(1);
+    }
+    Ok((tokens, near))
 }
 
-/// How far a token is behind the likeliest, at least.
-fn gap_of(print: &Fingerprint, token: u32) -> f32 {
-    let first = print.top.first().map_or(0.0, |(_, logit)| logit.get());
-    let own = print.top.iter().find(|(id, _)| *id == token);
-    let behind = own
-        .or_else(|| print.top.last())
-        .map_or(first, |(_, logit)| logit.get());
-    first - behind
+/// Holds the text, and where it ends, against what the tokens say.
+fn judge_end(receipt: &Receipt, evidence: &Evidence<'_>) -> Result<(), Verdict> {
+    let retold = evidence
+        .retold
+        .ok_or(Verdict::Unchecked(Unchecked::Unread))?;
+    match (retold.ended, receipt.finish) {
+        (Some(ended), finish)
+            if ended.tokens == receipt.answer_tokens && ended.finish == finish => {}
+        (None, Finish::Length | Finish::Cancelled) => {}
+        (Some(ended), _) => return Err(differs(Fault::Finish, ended.tokens, 0.0, 0.0)),
+        (None, Finish::Stop) => {
+            return Err(differs(Fault::Finish, receipt.answer_tokens, 0.0, 0.0));
+        }
+    }
+    if retold.text_hash != receipt.text_hash {
+        return Err(differs(Fault::Text, receipt.resumed_tokens, 0.0, 0.0));
+    }
+    match retold.ended {
+        Some(_) => Ok(()),
+        None => Err(Verdict::Unchecked(Unchecked::BrokenOff)),
+    }
 }
 
 fn at(fingerprints: &[Fingerprint], position: u32) -> Option<&Fingerprint> {
     let at = fingerprints.binary_search_by_key(&position, |print| print.position);
     at.ok().and_then(|at| fingerprints.get(at))
-}
-
-impl Sampling {
-    /// Whether the token of the largest logit is drawn, whatever came before.
-    pub fn takes_the_likeliest(&self) -> bool {
-        let one = Real::new(1.0);
-        self.temperature.get() <= 0.0
-            && self.repetition_penalty == one
-            && self.presence_penalty.get() == 0.0
-            && self.frequency_penalty.get() == 0.0
-            && self.logit_bias.is_empty()
-    }
 }
 
 /// Differences seen so far.

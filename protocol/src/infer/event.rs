@@ -65,9 +65,16 @@ pub enum Event {
         prompt_hash: [u8; 32],
         /// For each token of the answer how far it is from being the one that the given sampling draws in its place, 0
         /// where it is: without a temperature, by how much the logit of the token drawn is larger; with one, how far the
-        /// number drawn lies from the token's share of the probability. Empty if no sampling was given.
+        /// number drawn lies from the token's share of the probability, or 1 and the least error of logits by which a token
+        /// that was cut off would not have been. 0 for tokens that were given. Empty if it was not said how they were drawn.
         #[n(2)]
         gaps: Vec<Real>,
+        /// Tokens of the prompt.
+        #[n(3)]
+        prompt_tokens: u32,
+        /// How the answer reads, if it was said how it was given.
+        #[n(4)]
+        retold: Option<Retold>,
     },
     /// There is no answer, or no more of it.
     #[n(5)]
@@ -100,6 +107,29 @@ impl Event {
 impl Message for Event {
     /// Vectors of 2,048 texts.
     const LEN_MAX: usize = 64 * 1024 * 1024;
+}
+
+/// How an answer that is given reads, and where it ends, to who computes it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Retold {
+    /// BLAKE3 of the text that the tokens behind those given have told, in UTF-8.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub text_hash: [u8; 32],
+    /// Behind how many tokens it ends, and why: `Length` also where the context of who computes it again is full. Nothing if
+    /// it could go on.
+    #[n(1)]
+    pub ended: Option<Ended>,
+}
+
+/// Where and why an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Ended {
+    /// Tokens that it has.
+    #[n(0)]
+    pub tokens: u32,
+    /// Why.
+    #[n(1)]
+    pub finish: Finish,
 }
 
 /// A token of the answer.

@@ -1,9 +1,12 @@
 //! What is asked of a model.
 
+#[cfg(test)]
+mod tests;
+
 use minicbor::{Decode, Encode};
 
 use super::Real;
-use crate::wire::Message;
+use crate::{codec, wire::Message};
 
 /// One piece of work for a model.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -157,6 +160,30 @@ pub struct Generate {
     pub fingerprint_every: u32,
 }
 
+/// What ends an answer, and what it has to be: with the sampling, all of a question that decides what may be answered.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Terms {
+    /// As in [`Generate`].
+    #[n(0)]
+    pub tokens_max: Option<u32>,
+    /// As in [`Generate`].
+    #[n(1)]
+    pub constraint: Option<Constraint>,
+    /// As in [`Generate`].
+    #[n(2)]
+    pub stop: Vec<String>,
+    /// As in [`Generate`]. Never absent, so that nothing before it is left out and the hash is of one form.
+    #[n(3)]
+    pub ignore_end: bool,
+}
+
+impl Terms {
+    /// BLAKE3 of their encoding: what a receipt says of them.
+    pub fn hash(&self) -> [u8; 32] {
+        *blake3::hash(&codec::encode(self)).as_bytes()
+    }
+}
+
 impl Generate {
     /// The likeliest continuation of a prompt, with nothing asked for besides.
     pub const fn greedy(prompt: Prompt) -> Self {
@@ -170,6 +197,16 @@ impl Generate {
             logprobs: None,
             constraint: None,
             fingerprint_every: 0,
+        }
+    }
+
+    /// What ends the answer, and what it has to be.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            tokens_max: self.tokens_max,
+            constraint: self.constraint.clone(),
+            stop: self.stop.clone(),
+            ignore_end: self.ignore_end,
         }
     }
 }
@@ -208,7 +245,37 @@ pub struct Score {
     /// A fingerprint at the first and at each `n`-th token of the answer; at least 1.
     #[n(2)]
     pub fingerprint_every: u32,
-    /// How the tokens are said to have been drawn: how far each is from that is told too.
+    /// How it is said to have been answered: how far each token is from that, what its text is and where it ends is told too.
     #[n(3)]
-    pub sampling: Option<Sampling>,
+    pub said: Option<Said>,
+}
+
+/// How an answer is said to have been given.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Said {
+    /// How tokens were drawn.
+    #[n(0)]
+    pub sampling: Sampling,
+    /// What ended it.
+    #[n(1)]
+    pub terms: Terms,
+    /// How many of its tokens, the first ones, were given.
+    #[n(2)]
+    pub resumed_tokens: u32,
+}
+
+impl Said {
+    /// The question that an answer of these tokens is said to answer. `None` if more tokens were given than it has.
+    pub fn question(&self, prompt: Prompt, answer: &[u32]) -> Option<Generate> {
+        let resumed = usize::try_from(self.resumed_tokens).ok()?;
+        Some(Generate {
+            resume: answer.get(..resumed)?.to_vec(),
+            sampling: self.sampling.clone(),
+            tokens_max: self.terms.tokens_max,
+            stop: self.terms.stop.clone(),
+            ignore_end: self.terms.ignore_end,
+            constraint: self.terms.constraint.clone(),
+            ..Generate::greedy(prompt)
+        })
+    }
 }

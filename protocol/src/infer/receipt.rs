@@ -9,7 +9,7 @@ mod tests;
 
 use minicbor::{Decode, Encode};
 
-use super::{Fingerprint, Finish, ModelId, Real, Sampling};
+use super::{Fingerprint, Finish, ModelId, Real, Sampling, Terms};
 use crate::{
     codec::{self, DecodeError, Object, bounded, bounded_text, fixed},
     id::{NodeId, ObjectId, RevisionId},
@@ -60,9 +60,9 @@ pub struct Receipt {
     /// How they were drawn.
     #[n(11)]
     pub sampling: Sampling,
-    /// Whether the answer had to be JSON, so that other tokens were ruled out: 0 or 1.
-    #[n(12)]
-    pub constrained: u8,
+    /// [`Terms::hash`] of what ended the answer, and of what it had to be.
+    #[cbor(n(12), with = "fixed")]
+    pub terms_hash: [u8; 32],
     /// Why it ended.
     #[n(13)]
     pub finish: Finish,
@@ -78,6 +78,9 @@ pub struct Receipt {
     /// When it was signed.
     #[n(17)]
     pub issued: Timestamp,
+    /// BLAKE3 of the text that the node told: of all tokens but those that were given, in UTF-8.
+    #[cbor(n(18), with = "fixed")]
+    pub text_hash: [u8; 32],
 }
 
 /// What decides how nearly two computations of one thing agree.
@@ -110,9 +113,6 @@ impl Object for Receipt {
     const LEN_MAX: usize = limits::RECEIPT_LEN_MAX;
 
     fn validate(&self) -> Result<(), String> {
-        if self.constrained > 1 {
-            return Err("a constraint of no known kind".to_owned());
-        }
         if self.resumed_tokens > self.answer_tokens {
             return Err("more tokens were given than the answer has".to_owned());
         }
@@ -199,6 +199,12 @@ pub enum Fault {
     /// These logits do not lead to this token.
     #[n(3)]
     Token,
+    /// The text that was told is not that of the tokens.
+    #[n(4)]
+    Text,
+    /// It did not end there, or not for that reason.
+    #[n(5)]
+    Finish,
 }
 
 /// Says that an audit found a receipt wrong. It proves nothing: who reads it may check the receipt, or trust the
@@ -280,14 +286,17 @@ pub struct Kept {
     /// What was asked.
     #[n(1)]
     pub prompt: super::Prompt,
-    /// The answer's tokens.
+    /// What was to end the answer.
     #[n(2)]
+    pub terms: Terms,
+    /// The answer's tokens.
+    #[n(3)]
     pub answer: Vec<u32>,
     /// What the last audit found, if there was one that could say.
-    #[n(3)]
+    #[n(4)]
     pub checked: Option<Checked>,
     /// The complaint that followed.
-    #[n(4)]
+    #[n(5)]
     pub complaint: Option<Envelope>,
 }
 

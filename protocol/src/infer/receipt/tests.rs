@@ -30,12 +30,13 @@ fn receipt(resumed: u32, answer: u32) -> Receipt {
         answer_tokens: answer,
         resumed_tokens: resumed,
         sampling: Sampling::greedy(),
-        constrained: 0,
+        terms_hash: [6; 32],
         finish: Finish::Stop,
         fingerprints: fingerprints.collect(),
         prompt_millis: 6,
         answer_millis: 7,
         issued: Timestamp(8),
+        text_hash: [7; 32],
     }
 }
 
@@ -89,7 +90,6 @@ fn a_receipt_that_leaves_something_out_is_none() {
     refused(|r| r.fingerprints[2].top.swap(0, 7));
     refused(|r| r.fingerprints[2].top[1] = r.fingerprints[2].top[0]);
     refused(|r| r.resumed_tokens = 101);
-    refused(|r| r.constrained = 2);
     refused(|r| r.engine = "w\u{1b}".to_owned());
     refused(|r| r.numerics.weights = "x".repeat(limits::NUMERICS_LEN_MAX + 1));
     refused(|r| {

@@ -4,7 +4,8 @@ use weft_protocol::{
     codec,
     id::NodeId,
     infer::{
-        Complaint, Fingerprint, Finish, Numerics, Real, Receipt, Sampling,
+        Complaint, Constraint, Fingerprint, Finish, Generate, Numerics, Prompt, Real, Receipt,
+        Sampling, Terms,
         receipt::{Fault, Unsigned, answer_hash, fingerprint_positions},
     },
     sign::Envelope,
@@ -50,12 +51,15 @@ fn receipt(resumed: u32, answer: u32) -> Receipt {
         answer_tokens: answer,
         resumed_tokens: resumed,
         sampling: Sampling::greedy(),
-        constrained: 0,
+        terms_hash: Generate::greedy(Prompt::Tokens { ids: vec![] })
+            .terms()
+            .hash(),
         finish: Finish::Stop,
         fingerprints: fingerprints.collect(),
         prompt_millis: 21,
         answer_millis: 345,
         issued: NOW,
+        text_hash: *blake3::hash(b"Hello.").as_bytes(),
     }
 }
 
@@ -84,6 +88,12 @@ fn broken(name: &str, comment: &str, change: impl FnOnce(&mut Receipt)) -> Vecto
 }
 
 pub(super) fn receipt_file() -> VectorFile {
+    let terms = Terms {
+        tokens_max: Some(33),
+        constraint: Some(Constraint::Json),
+        stop: vec!["\n".to_owned()],
+        ignore_end: false,
+    };
     let drawn = Receipt {
         sampling: Sampling {
             temperature: Real::new(0.7),
@@ -94,7 +104,7 @@ pub(super) fn receipt_file() -> VectorFile {
             ..Sampling::greedy()
         },
         file: None,
-        constrained: 1,
+        terms_hash: terms.hash(),
         finish: Finish::Length,
         ..receipt(0, 33)
     };
@@ -137,9 +147,6 @@ pub(super) fn receipt_file() -> VectorFile {
             }),
             broken("resumed_beyond", "More given than there is.", |r| {
                 r.resumed_tokens = 71;
-            }),
-            broken("unknown_constraint", "A constraint of kind 2.", |r| {
-                r.constrained = 2;
             }),
             broken("hidden_text", "A name that clears a terminal.", |r| {
                 r.engine = "weft\u{1b}[2J".to_owned();
@@ -198,6 +205,12 @@ pub(super) fn complaint_file() -> VectorFile {
             accept("by_oneself", "The asker computed it again.", |c| {
                 c.auditor = c.complainant;
                 c.fault = Fault::Token;
+            }),
+            accept("text", "The text is not that of the tokens.", |c| {
+                c.fault = Fault::Text;
+            }),
+            accept("finish", "Nothing ends the answer there.", |c| {
+                c.fault = Fault::Finish;
             }),
             refuse("of_another_node", "Signed by the auditor.", AUDITOR, |_| {}),
             refuse("about_oneself", "The complainant is the host.", HOST, |c| {
