@@ -16,6 +16,7 @@ pub(super) struct Scoring {
 #[derive(Debug)]
 struct Again {
     answer: Answer,
+    has_form: bool,
     /// Tokens that were given: it knows them from the start.
     given: usize,
     text: blake3::Hasher,
@@ -44,6 +45,7 @@ impl Scoring {
         let again = said.map(|ask| {
             Ok(Box::new(Again {
                 answer: Answer::new(ask, prompt, context, texts)?,
+                has_form: ask.constraint.is_some(),
                 given: ask.resume.len(),
                 text: blake3::Hasher::new(),
             }))
@@ -57,6 +59,11 @@ impl Scoring {
     /// Whether it looks at the logits of each token.
     pub(super) fn is_thorough(&self) -> bool {
         self.again.is_some()
+    }
+
+    /// Whether the answer is said to have a form.
+    pub(super) fn has_form(&self) -> bool {
+        self.again.as_ref().is_some_and(|again| again.has_form)
     }
 
     /// Takes the logits that led to a token of the answer.

@@ -198,10 +198,16 @@ impl Slot {
     /// token by token behind its prompt: in a pass of another shape sums come in another order, quantized activations fall
     /// to other steps, and an honest answer looks like one of slightly other weights.
     pub(super) fn share_max(&self, exact: bool) -> usize {
-        let scored = if exact { SCORED_MAX } else { 1 };
         match &self.task {
             Task::Generate(_) => usize::MAX,
-            Task::Score(_) => self.prompt_len.saturating_sub(self.cache.len()).max(scored),
+            Task::Score(scoring) => {
+                // What a form allows takes long to find out, and nothing interrupts it.
+                let scored = match exact && !scoring.has_form() {
+                    true => SCORED_MAX,
+                    false => 1,
+                };
+                self.prompt_len.saturating_sub(self.cache.len()).max(scored)
+            }
         }
     }
 

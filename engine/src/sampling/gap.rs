@@ -14,9 +14,9 @@ const HALVINGS: u32 = 23;
 
 /// How far a token is from being the one that is drawn; 0 if it is.
 ///
-/// Without a temperature, by how much the logit of the token drawn is larger. With one, how far the number drawn lies from
-/// the token's share of the probability, which is less than 1; or, if it was cut off, 1 and the least error of logits by
-/// which it would not have been.
+/// Without a temperature, by how much the logit of the token drawn is larger. With one, 1 and the least error of logits by
+/// which it could have been drawn, neither cut off nor wholly behind the number drawn; or, where it takes none, how far that
+/// number lies from the token's share of the probability, which is less than 1.
 pub(super) fn gap(
     logits: &[f32],
     sampling: &Sampling,
@@ -38,26 +38,41 @@ pub(super) fn gap(
         return most.map_or(f32::MAX, |most| (most - own).max(0.0));
     }
     let drawn = uniform(sampling.seed, position);
-    let mut start = 0.0;
+    let (mut start, mut off) = (0.0, None);
     for (id, share) in shares(logits, temperature, sampling, constraint).unwrap_or_default() {
         let end = start + share;
         if id == token {
-            return (start - drawn).max(drawn - end).max(0.0) as f32;
+            off = Some((start - drawn).max(drawn - end).max(0.0));
+            break;
         }
         start = end;
     }
-    1.0 + Cuts::new(logits, sampling, constraint).error(own) as f32
+    if off == Some(0.0) {
+        return 0.0;
+    }
+    let error = Cuts::new(logits, sampling, drawn, constraint).error(own);
+    match off {
+        Some(off) if error <= 0.0 => off as f32,
+        _ => 1.0 + error as f32,
+    }
 }
 
-/// What is cut off before a draw, as seen by somebody whose logits are a little off.
+/// What is cut off before a draw, or not reached by it, as seen by somebody whose logits are a little off.
 struct Cuts<'a> {
     sampling: &'a Sampling,
+    /// The number drawn.
+    drawn: f64,
     /// Logits of all that could be drawn, the largest first, and the sum of their weights up to each.
     sums: Vec<(f64, f64)>,
 }
 
 impl<'a> Cuts<'a> {
-    fn new(logits: &[f32], sampling: &'a Sampling, constraint: Option<&Constraint<'_>>) -> Self {
+    fn new(
+        logits: &[f32],
+        sampling: &'a Sampling,
+        drawn: f64,
+        constraint: Option<&Constraint<'_>>,
+    ) -> Self {
         let uncut = Sampling {
             top_k: 0,
             ..sampling.clone()
@@ -72,11 +87,15 @@ impl<'a> Cuts<'a> {
         Self {
             sums: sums.collect(),
             sampling,
+            drawn,
         }
     }
 
-    /// The least error of all logits by which none of the cuts takes a token with this one away.
+    /// The least error of all logits by which a token with this one may have been drawn.
     fn error(&self, logit: f32) -> f64 {
+        if self.lets_pass(f64::from(logit), 0.0) {
+            return 0.0;
+        }
         let (mut least, mut most) = (0.0, ERROR_MAX);
         for _ in 0..HALVINGS {
             let middle = f64::midpoint(least, most);
@@ -88,7 +107,7 @@ impl<'a> Cuts<'a> {
         most
     }
 
-    /// Whether a token may have been left where each logit is off by so much at most.
+    /// Whether a token may have been left, and drawn, where each logit is off by so much at most.
     fn lets_pass(&self, logit: f64, error: f64) -> bool {
         // Two logits may each be off: what is ahead by more than that is ahead for everybody.
         let slack = 2.0 * error;
@@ -106,6 +125,16 @@ impl<'a> Cuts<'a> {
             return false;
         }
         let temperature = f64::from(self.sampling.temperature.get());
+        // Each weight is off by a factor of e^(error / temperature) at most, and the odds of a part of them by twice that.
+        // In logarithms: where it is cold, weights are beyond numbers.
+        let odds = |part: f64, all: f64| libm::log(part) - libm::log((all - part).max(0.0));
+        let odds_of = |part: f64, all: f64| odds(part, all) - slack / temperature;
+        let sum = |count: usize| self.sums.get(count - 1).map_or(0.0, |(_, sum)| *sum);
+        let before = sum(ahead);
+        // Whatever is cut off makes the part that is ahead larger: with everything left it is smallest.
+        if odds_of(before, sum(self.sums.len())) > odds(self.drawn, 1.0) {
+            return false;
+        }
         let first = self.sums.first().map_or(logit, |(first, _)| *first);
         let min_p = f64::from(self.sampling.min_p.get());
         if min_p > 0.0 && logit + slack < first + temperature * libm::log(min_p) {
@@ -115,11 +144,7 @@ impl<'a> Cuts<'a> {
         if top_p >= 1.0 {
             return true;
         }
-        let sum = |count: usize| self.sums.get(count - 1).map_or(0.0, |(_, sum)| *sum);
-        let (before, all) = (sum(ahead), sum(top_k));
-        // Each weight is off by a factor of e^(error / temperature) at most, and the odds of a part of them by twice that.
-        let odds = before / (all - before) * libm::exp(-slack / temperature);
-        odds < top_p / (1.0 - top_p)
+        odds_of(before, sum(top_k)) < odds(top_p, 1.0)
     }
 }
 
@@ -170,10 +195,16 @@ mod tests {
                 cut(0, 1.0, 0.1),
                 cut(12, 0.95, 0.02),
             ] {
-                for (id, _) in shares(&other, 0.8, &sampling, None).unwrap() {
-                    let gap = gap(&own, &sampling, round, id, None);
-                    assert!(gap <= 1.0 + error + 1e-4, "{gap} {error} {sampling:?}");
-                }
+                let drawn = uniform(sampling.seed, round);
+                let mut end = 0.0;
+                let all = shares(&other, 0.8, &sampling, None).unwrap();
+                let reached = all.into_iter().find(|(_, share)| {
+                    end += share;
+                    drawn < end
+                });
+                let Some((id, _)) = reached else { continue };
+                let gap = gap(&own, &sampling, round, id, None);
+                assert!(gap <= 1.0 + error + 1e-4, "{gap} {error} {sampling:?}");
             }
         }
     }
@@ -183,13 +214,23 @@ mod tests {
         let logits: Vec<f32> = (0_u8..40).map(|n| -f32::from(n)).collect();
         for (sampling, expected) in [
             (cut(5, 1.0, 0.0), 8.0),
-            // What is ahead of it weighs less, too, where all logits may be off.
-            (cut(0, 0.9, 0.0), 4.6),
+            // What is ahead of it weighs less, too, where all logits may be off, and must not reach the number drawn.
+            (cut(0, 0.9, 0.0), 5.05),
             (cut(0, 1.0, 0.1), 9.1),
         ] {
             // Both logits are off by half of the way.
             let gap = gap(&logits, &sampling, 0, 20, None) - 1.0;
             assert!((gap - expected).abs() < 0.3, "{gap} {sampling:?}");
+        }
+        // However cold it is, and though nothing is cut off.
+        for temperature in [0.01, 0.1, 0.8] {
+            let cold = Sampling {
+                temperature: Real::new(temperature),
+                ..cut(0, 1.0, 0.0)
+            };
+            let gap = gap(&logits, &cold, 0, 20, None) - 1.0;
+            // Of what lies between, it is not known to whom the weight goes.
+            assert!((4.9..10.1).contains(&gap), "{gap} {temperature}");
         }
         let none = gap(&logits, &cut(0, 1.0, 0.0), 0, 99, None);
         assert_eq!(none, f32::MAX, "there is no such token");

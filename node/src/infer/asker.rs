@@ -254,6 +254,12 @@ impl Asker {
             };
             if let Some(account) = &mut account {
                 account.note(&event);
+                // Before the tokens are taken, which another host shall go on from.
+                if account.is_too_long() {
+                    inner.transfer.forget_host(host);
+                    let what = "the host told more than was asked for".to_owned();
+                    return Err(Broken::Host(Refusal::Failed(what)));
+                }
             }
             match &event {
                 Event::Started { .. } => {
@@ -322,7 +328,11 @@ impl Asker {
         };
         let kept = right.inspect_err(|missing| {
             tracing::warn!(host = %host.fmt_short(), %missing, "an answer cannot be checked");
-            self.inner.hosts(|hosts, now| hosts.withheld(host, now));
+            self.inner.hosts(|hosts, now| match account.was_complete() {
+                // There was nothing left to compute, and so nothing to sign.
+                true => hosts.delivered(host, now),
+                false => hosts.withheld(host, now),
+            });
         })?;
         self.inner.hosts(|hosts, now| hosts.signed(host, now));
         self.keep(kept).await

@@ -79,14 +79,10 @@ impl Scored {
 }
 
 impl Asker {
-    /// Checks a receipt here if the model is, and else at another host.
+    /// Checks a receipt here if the model is, and else at another host: nobody reads a prompt without need.
     pub(super) async fn audit_anywhere(&self, kept: Kept) -> Result<Report, Refusal> {
         match self.audit_here(&kept).await {
             Err(Refusal::NotFound(_)) => self.audit_at_peer(&kept).await,
-            // Somebody else may have the kernels that the host had.
-            Ok(report) if is_for_another(&report.verdict) => {
-                Ok(self.audit_at_peer(&kept).await.unwrap_or(report))
-            }
             other => other,
         }
     }

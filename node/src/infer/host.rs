@@ -192,12 +192,16 @@ impl Hosting {
             deadline: None,
             keep: None,
         }));
-        let mut ended = false;
+        let (mut ended, mut described) = (false, None);
         while let Some(event) = events.next().await {
             if waits.take().is_some() {
                 runs = Some(Counted::new(&self.running));
             }
             let failed = matches!(event, Event::Failed(_));
+            // While the model is there: after the answer it may be gone.
+            if described.is_none() && !failed {
+                described = self.answerer.describe(model.clone(), caller).await.ok();
+            }
             if let Some(account) = &mut account {
                 account.note(&event);
             }
@@ -214,7 +218,7 @@ impl Hosting {
         if !ended {
             return;
         }
-        let Ok(description) = self.answerer.describe(model.clone(), caller).await else {
+        let Some(description) = described else {
             return;
         };
         let numerics = Numerics {

@@ -13,6 +13,12 @@ use super::{
 };
 use crate::{id::NodeId, limits, time::Timestamp};
 
+/// Tokens of an answer to a question that names no limit.
+const ANSWER_TOKENS_MAX: usize = 1 << 20;
+/// Bytes of text: what may have been held back, and so many a token, which is more than any vocabulary has.
+const TEXT_LEN_MAX: u64 = 64 * 1_024;
+const TOKEN_LEN_MAX: u64 = 1_024;
+
 /// One host's part of an answer.
 #[derive(Debug, Clone)]
 pub struct Account {
@@ -137,6 +143,19 @@ impl Account {
             }
             Event::Embedded { .. } | Event::Scored { .. } | Event::Failed(_) => {}
         }
+    }
+
+    /// Whether more was told than was asked for, or more text than so many tokens have.
+    pub fn is_too_long(&self) -> bool {
+        let tokens = self.answer.len();
+        let most = self.tokens_max.and_then(|most| usize::try_from(most).ok());
+        tokens > most.unwrap_or(ANSWER_TOKENS_MAX)
+            || self.text.count() > TEXT_LEN_MAX + TOKEN_LEN_MAX * tokens as u64
+    }
+
+    /// Whether the answer was complete with the tokens that were given: a host that adds none has nothing to sign about.
+    pub fn was_complete(&self) -> bool {
+        self.resumed > 0 && self.answer.len() == self.resumed
     }
 
     /// The answer's tokens so far, those that were given first.

@@ -64,9 +64,10 @@ pub enum Event {
         #[cbor(n(1), with = "minicbor::bytes")]
         prompt_hash: [u8; 32],
         /// For each token of the answer how far it is from being the one that the given sampling draws in its place, 0
-        /// where it is: without a temperature, by how much the logit of the token drawn is larger; with one, how far the
-        /// number drawn lies from the token's share of the probability, or 1 and the least error of logits by which a token
-        /// that was cut off would not have been. 0 for tokens that were given. Empty if it was not said how they were drawn.
+        /// where it is: without a temperature, by how much the logit of the token drawn is larger; with one, 1 and the
+        /// least error of logits by which it could have been drawn, neither cut off nor wholly behind the number drawn; or,
+        /// where it takes none, how far that number lies from the token's share of the probability. 0 for tokens that were
+        /// given. Empty if it was not said how they were drawn.
         #[n(2)]
         gaps: Vec<Real>,
         /// Tokens of the prompt.

@@ -129,7 +129,10 @@ fn a_host_that_signs_what_is_not_true_is_found_out_and_not_asked_again() -> Resu
     // Whom she refused just now she may keep waiting for a moment.
     let told = wait_for("an audit that tells", PATIENCE, || {
         let answer = court.answer()?;
-        assert_eq!(answer.hosts, [&*mallory]);
+        // Alice may be quicker on a busy machine.
+        if answer.hosts != [&*mallory] {
+            return Ok(None);
+        }
         let receipt = answer.receipt.context("a receipt")?;
         let holds = court.checked(&receipt)?;
         Ok(holds.map(|holds| (receipt, holds)))

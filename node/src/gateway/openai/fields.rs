@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use weft_protocol::infer::{Constraint, Real, Sampling};
+use weft_protocol::{
+    infer::{Constraint, Real, Sampling},
+    limits,
+};
 
 use crate::{config::KeepAlive, gateway::ask::Fault, infer::Keep};
 
@@ -13,7 +16,7 @@ pub(super) const ANSWERS_MAX: u32 = 16;
 /// Texts that end an answer at most.
 const STOPS_MAX: usize = 16;
 /// Tokens that are biased at most.
-const BIASES_MAX: usize = 4_096;
+const BIASES_MAX: usize = limits::LOGIT_BIAS_MAX;
 
 /// How an answer shall be drawn. `null` is as good as absent everywhere.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -202,3 +202,41 @@ fn there_is_no_receipt_without_an_end_or_with_fingerprints_left_out() {
     });
     assert_eq!(silent.receipt(parties(), "weft", numerics), None);
 }
+
+#[test]
+fn nobody_is_told_more_than_he_asked_for() {
+    let limited = question();
+    let unlimited = Generate {
+        tokens_max: None,
+        ..question()
+    };
+    for (question, ids, text, too_long) in [
+        (&limited, 3, 3, false),
+        (&limited, 4, 4, true),
+        (&limited, 3, 1 << 20, true),
+        (&unlimited, 1 << 19, 1 << 20, false),
+        (&unlimited, 1 << 20, 1 << 20, true),
+    ] {
+        let told = tokens(&"x".repeat(text), &vec![9; ids]);
+        assert_eq!(
+            heard(question, &[told]).is_too_long(),
+            too_long,
+            "{ids} {text}"
+        );
+    }
+}
+
+#[test]
+fn who_was_given_a_whole_answer_has_nothing_to_sign() {
+    let adds = |question: &Generate, ids: &[u32]| {
+        let account = heard(question, &[tokens("", ids), done(Finish::Stop, 2)]);
+        account.was_complete()
+    };
+    assert!(adds(&question(), &[]));
+    assert!(!adds(&question(), &[9]));
+    let fresh = Generate {
+        resume: Vec::new(),
+        ..question()
+    };
+    assert!(!adds(&fresh, &[]));
+}
